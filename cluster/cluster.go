@@ -1,0 +1,88 @@
+// Package cluster says what an environment must offer: start, stop and reach nodes, and break them
+// through small capability interfaces. An environment implements Cluster and those capabilities
+// that it has; a fault asks for the ones it needs by type assertion.
+package cluster
+
+import (
+	"context"
+	"time"
+)
+
+// Node is one member as the suite reaches it.
+type Node struct {
+	ID        string // "n1", "n2", ...
+	ClientURL string // where the suite's clients reach its HTTP API; no fault ever cuts this path
+	Address   string // its address on the network that faults cut
+}
+
+// Options are what every environment needs to start a cluster.
+type Options struct {
+	Run           string // the run's name, unique; labels all that is made
+	Nodes         int
+	Binary        string   // path of the static raftnode binary to run
+	LoseUnsynced  bool     // start nodes with the file-system seam: un-synced data dies with the process
+	NodeArguments []string // further arguments for every node
+	Dir           string   // the run folder; a node's logs go to Dir/nodes/<id>/
+	Progress      func(string)
+}
+
+// Cluster is a set of running nodes. Its methods may be called concurrently, but calls about one
+// node must not overlap.
+type Cluster interface {
+	// Environment is "docker" or "netns".
+	Environment() string
+	// Nodes are in order, n1 first, and stay the same while the cluster lives.
+	Nodes() []Node
+	// Collect copies logs, and the data directories too when data is set, into the run folder.
+	Collect(ctx context.Context, data bool) error
+	// Close removes everything that was made. It is idempotent, works on a cluster that is half
+	// broken, and must be given a context that is still alive.
+	Close(ctx context.Context) error
+}
+
+// ProcessState is how a node's process stands, as the environment, not the node, says.
+type ProcessState struct {
+	State string `json:"state"` // running, paused or dead
+	PID   int    `json:"pid"`   // as the machine counts; 0 when dead
+}
+
+// Killer can end a node by SIGKILL and start it again on the same data, address and network.
+type Killer interface {
+	Kill(ctx context.Context, node string) error
+	Restart(ctx context.Context, node string) error
+	Process(ctx context.Context, node string) (ProcessState, error)
+}
+
+// Pauser can freeze a node's process and thaw it.
+type Pauser interface {
+	Pause(ctx context.Context, node string) error
+	Resume(ctx context.Context, node string) error
+	Process(ctx context.Context, node string) (ProcessState, error)
+}
+
+// Link is one direction between two nodes.
+type Link struct {
+	From string `json:"from"`
+	To   string `json:"to"`
+}
+
+func (l Link) String() string { return l.From + ">" + l.To }
+
+// Probe is what was seen on a link: of Sent datagrams, Received came through.
+type Probe struct {
+	Link
+	Sent     int           `json:"sent"`
+	Received int           `json:"received"`
+	Took     time.Duration `json:"took_ns"`
+}
+
+// Partitioner can cut directed links between nodes by dropping packets in the receiver's network
+// namespace. Cutting a link twice is an error, and so is restoring one that is not cut. Both leave
+// every rule that they did not make alone.
+type Partitioner interface {
+	Cut(ctx context.Context, links []Link) error
+	Restore(ctx context.Context, links []Link) error
+	// Probe sends datagrams over each link and counts what arrives. It is independent of the rules:
+	// it sees what the network does, not what was asked of it.
+	Probe(ctx context.Context, links []Link) ([]Probe, error)
+}

@@ -1,0 +1,152 @@
+package wire
+
+import (
+	"unicode/utf8"
+
+	"coup/raftnode/raft"
+)
+
+// MarshalHardState encodes hs. It refuses what UnmarshalHardState would.
+func MarshalHardState(hs raft.HardState) ([]byte, error) {
+	if err := checkHardState(hs); err != nil {
+		return nil, err
+	}
+	return marshal(&HardState{Term: hs.Term, Vote: string(hs.Vote)})
+}
+
+// UnmarshalHardState is the inverse of MarshalHardState.
+func UnmarshalHardState(b []byte) (raft.HardState, error) {
+	var p HardState
+	if err := unmarshal(b, &p); err != nil {
+		return raft.HardState{}, err
+	}
+	hs := raft.HardState{Term: p.Term, Vote: raft.NodeID(p.Vote)}
+	return hs, checkHardState(hs)
+}
+
+func checkHardState(hs raft.HardState) error {
+	if err := believable("term", hs.Term); err != nil {
+		return err
+	}
+	if hs.Vote == "" {
+		return nil
+	}
+	if hs.Term == 0 {
+		return malformed("a vote for %q in no term", hs.Vote)
+	}
+	return checkNodeID("vote", hs.Vote)
+}
+
+// MarshalBase encodes b. It refuses what UnmarshalBase would.
+func MarshalBase(b raft.Base) ([]byte, error) {
+	if err := checkBase(b); err != nil {
+		return nil, err
+	}
+	return marshal(&Base{
+		Index:         b.Index,
+		Term:          b.Term,
+		Checksum:      b.Checksum,
+		Configuration: configurationToProto(b.Configuration),
+	})
+}
+
+// UnmarshalBase is the inverse of MarshalBase.
+func UnmarshalBase(data []byte) (raft.Base, error) {
+	var p Base
+	if err := unmarshal(data, &p); err != nil {
+		return raft.Base{}, err
+	}
+	if p.Configuration == nil {
+		return raft.Base{}, malformed("base configuration is missing")
+	}
+	if err := known(p.Configuration); err != nil {
+		return raft.Base{}, err
+	}
+	b := raft.Base{
+		Index:         p.Index,
+		Term:          p.Term,
+		Checksum:      p.Checksum,
+		Configuration: configurationFromProto(p.Configuration),
+	}
+	return b, checkBase(b)
+}
+
+func checkBase(b raft.Base) error {
+	if err := believable("base index", b.Index); err != nil {
+		return err
+	}
+	if err := believable("base term", b.Term); err != nil {
+		return err
+	}
+	if (b.Index == 0) != (b.Term == 0) {
+		return malformed("base at index %d has term %d", b.Index, b.Term)
+	}
+	return checkConfiguration(b.Configuration)
+}
+
+func configurationToProto(c raft.Configuration) *Configuration {
+	return &Configuration{
+		Voters:   fromIDs(c.Voters),
+		Outgoing: fromIDs(c.Outgoing),
+		Learners: fromIDs(c.Learners),
+	}
+}
+
+func configurationFromProto(p *Configuration) raft.Configuration {
+	return raft.Configuration{
+		Voters:   toIDs(p.Voters),
+		Outgoing: toIDs(p.Outgoing),
+		Learners: toIDs(p.Learners),
+	}
+}
+
+func checkConfiguration(c raft.Configuration) error {
+	for _, set := range []struct {
+		name string
+		ids  []raft.NodeID
+	}{{"voters", c.Voters}, {"outgoing", c.Outgoing}, {"learners", c.Learners}} {
+		for i, id := range set.ids {
+			if err := checkNodeID(set.name, id); err != nil {
+				return err
+			}
+			if i > 0 && set.ids[i-1] >= id {
+				return malformed("%s are not sorted and distinct at %q", set.name, id)
+			}
+		}
+	}
+	return nil
+}
+
+func checkNodeID(what string, id raft.NodeID) error {
+	switch {
+	case id == "":
+		return malformed("%s is missing", what)
+	case len(id) > MaxNodeID:
+		return malformed("%s is %d bytes long, at most %d are", what, len(id), MaxNodeID)
+	case !utf8.ValidString(string(id)):
+		return malformed("%s %q is not UTF-8", what, id)
+	}
+	return nil
+}
+
+func fromIDs(ids []raft.NodeID) []string {
+	if len(ids) == 0 {
+		return nil
+	}
+	out := make([]string, len(ids))
+	for i, id := range ids {
+		out[i] = string(id)
+	}
+	return out
+}
+
+func toIDs(names []string) []raft.NodeID {
+	if len(names) == 0 {
+		return nil
+	}
+	out := make([]raft.NodeID, len(names))
+	for i, name := range names {
+		out[i] = raft.NodeID(name)
+	}
+	return out
+}

@@ -97,10 +97,10 @@ type Message struct {
 	Commit  uint64  // Append, Heartbeat: at most what the receiver is known to hold, for Heartbeat
 
 	Reject bool // all replies
-	// AppendReply with Reject: the term of the follower's conflicting entry (0 when its log is too
-	// short) and the first index it holds of that term (or the index after its last).
-	ConflictTerm  uint64
+	// AppendReply with Reject: where the logs may still agree, which is the follower's last index at
+	// most Index whose term is at most LogTerm, and the term there.
 	ConflictIndex uint64
+	ConflictTerm  uint64
 
 	// ReadRound, on Append, Heartbeat and their replies, numbers the leader's confirmation of its
 	// leadership: a reply with round r was sent after every read of a round up to r arrived.

@@ -1,0 +1,273 @@
+package raft
+
+import (
+	"fmt"
+)
+
+// Propose appends a command to the log of a leader. It will be applied if the entry at index still
+// has this term when it is committed. Errors: *NotLeaderError, ErrOverloaded; nothing was done then.
+func (r *Raft) Propose(data []byte) (index, term uint64, err error) {
+	if r.role != Leader {
+		return 0, 0, r.notLeader()
+	}
+	if r.uncommitted > 0 && r.uncommitted+len(data) > r.config.MaxUncommittedBytes {
+		return 0, 0, ErrOverloaded
+	}
+	return r.appendAsLeader(Entry{Type: EntryCommand, Data: data}), r.term, nil
+}
+
+func (r *Raft) notLeader() error { return &NotLeaderError{Leader: r.leader, Term: r.term} }
+
+func (r *Raft) appendAsLeader(e Entry) uint64 {
+	end, err := r.log.end()
+	r.fail(err)
+	e.Index, e.Term = end.index+1, r.term
+	e.Checksum = NextChecksum(end.checksum, e)
+	r.fail(r.append(e))
+	r.uncommitted += len(e.Data)
+	return e.Index
+}
+
+// replicate fills the peers' windows with what they lack.
+func (r *Raft) replicate() {
+	for _, id := range r.members() {
+		p := r.peers[id]
+		for p != nil && p.next <= r.log.last() && p.canSend(r.config.MaxInFlight) {
+			if err := r.sendAppend(id, p); err != nil {
+				r.fail(err)
+				return
+			}
+		}
+	}
+}
+
+func (r *Raft) sendAppend(to NodeID, p *progress) error {
+	previous, err := r.log.at(p.next - 1)
+	if err != nil {
+		return err
+	}
+	entries, err := r.log.slice(p.next, r.log.last()+1, r.config.MaxMessageBytes)
+	if err != nil {
+		return err
+	}
+	p.sent(entries[len(entries)-1].Index)
+	r.early = append(r.early, Message{
+		Type: MsgAppend, From: r.config.ID, To: to, Term: r.term,
+		Index: previous.index, LogTerm: previous.term, Checksum: previous.checksum,
+		Entries: entries, Commit: r.log.commit, ReadRound: r.readRound,
+	})
+	return nil
+}
+
+// beat sends a heartbeat to everybody.
+func (r *Raft) beat() {
+	r.sinceBeat = 0
+	for _, id := range r.members() {
+		if p := r.peers[id]; p != nil {
+			r.early = append(r.early, Message{
+				Type: MsgHeartbeat, From: r.config.ID, To: id, Term: r.term,
+				Commit: min(r.log.commit, p.match), ReadRound: r.readRound,
+			})
+		}
+	}
+}
+
+// Unreachable says that a message to a peer was lost, or may have been.
+func (r *Raft) Unreachable(peer NodeID) {
+	if p := r.peers[peer]; p != nil {
+		p.probe(p.match + 1)
+		p.waiting = true // until it answers a heartbeat
+	}
+}
+
+// follow takes m.From for the leader of the term. Two leaders in one term are a broken invariant.
+func (r *Raft) follow(m Message) error {
+	if r.role == Leader || r.leader != "" && r.leader != m.From {
+		err := &InvariantError{fmt.Sprintf("%s and %s both lead term %d", r.leader, m.From, m.Term)}
+		r.fail(err)
+		return err
+	}
+	if r.role != Follower {
+		r.becomeFollower(m.Term, m.From)
+	}
+	r.leader, r.sinceHeard = m.From, 0
+	return nil
+}
+
+func (r *Raft) stepAppend(m Message) error {
+	if err := checkEntries(m); err != nil {
+		return err
+	}
+	if err := r.follow(m); err != nil {
+		return err
+	}
+	if m.Index < r.log.commit {
+		// What is committed is the same everywhere.
+		r.reply(m, Message{Index: r.log.commit})
+		return nil
+	}
+	mine, err := r.log.atMost(m.Index, m.LogTerm)
+	if err != nil {
+		r.fail(err)
+		return err
+	}
+	if mine.index != m.Index || mine.term != m.LogTerm {
+		r.reply(m, Message{Reject: true, Index: m.Index, ConflictIndex: mine.index, ConflictTerm: mine.term})
+		return nil
+	}
+	fresh, err := r.differing(mine, m)
+	if err == nil && len(fresh) > 0 {
+		err = r.append(fresh...)
+	}
+	if err != nil {
+		r.fail(err)
+		return err
+	}
+	last := m.Index + uint64(len(m.Entries))
+	r.log.commit = max(r.log.commit, min(m.Commit, last))
+	r.reply(m, Message{Index: last})
+	return nil
+}
+
+// checkEntries refuses an append that no leader sends. Its entries' checksums must follow from the
+// one of the entry before them.
+func checkEntries(m Message) error {
+	previous := Entry{Index: m.Index, Term: m.LogTerm, Checksum: m.Checksum}
+	for _, e := range m.Entries {
+		switch {
+		case e.Index != previous.Index+1, e.Term < previous.Term, e.Term > m.Term:
+			return fmt.Errorf("raft: append from %s has entry (%d, term %d) after (%d, term %d)",
+				m.From, e.Index, e.Term, previous.Index, previous.Term)
+		case e.Checksum != NextChecksum(previous.Checksum, e):
+			return fmt.Errorf("raft: append from %s: entry %d fails its checksum", m.From, e.Index)
+		}
+		previous = e
+	}
+	return nil
+}
+
+// differing returns those of m.Entries that the log lacks or has with another term. Entries of equal
+// index and term must be equal.
+func (r *Raft) differing(previous mark, m Message) ([]Entry, error) {
+	if previous.checksum != m.Checksum {
+		return nil, r.diverged(previous, m.From, m.Checksum)
+	}
+	for i, e := range m.Entries {
+		if e.Index > r.log.last() {
+			return m.Entries[i:], nil
+		}
+		mine, err := r.log.at(e.Index)
+		if err != nil {
+			return nil, err
+		}
+		if mine.term != e.Term {
+			return m.Entries[i:], nil
+		}
+		if mine.checksum != e.Checksum {
+			return nil, r.diverged(mine, m.From, e.Checksum)
+		}
+	}
+	return nil, nil
+}
+
+func (r *Raft) diverged(mine mark, leader NodeID, checksum uint32) error {
+	return &InvariantError{fmt.Sprintf(
+		"the log up to entry %d (term %d) differs from leader %s's: checksum %08x here, %08x there",
+		mine.index, mine.term, leader, mine.checksum, checksum)}
+}
+
+func (r *Raft) stepAppendReply(m Message) error {
+	p := r.peers[m.From]
+	if r.role != Leader || p == nil {
+		return nil
+	}
+	p.active = true
+	r.confirmRound(p, m.ReadRound)
+	if m.Reject {
+		return r.stepRefusal(p, m)
+	}
+	if m.Index > r.log.last() {
+		return fmt.Errorf("raft: %s claims entry %d, beyond the leader's last %d", m.From, m.Index, r.log.last())
+	}
+	if p.accepted(m.Index) {
+		r.advanceCommit()
+	}
+	return nil
+}
+
+// stepRefusal finds where the peer's log may still agree, skipping whole terms (paper, 5.3).
+func (r *Raft) stepRefusal(p *progress, m Message) error {
+	stale := m.Index <= p.match || p.probing && m.Index != p.next-1
+	if stale || m.ConflictIndex < r.log.base.Index {
+		return nil
+	}
+	agreed, err := r.log.atMost(m.ConflictIndex, m.ConflictTerm)
+	if err != nil {
+		r.fail(err)
+		return err
+	}
+	p.probe(agreed.index + 1)
+	return nil
+}
+
+// advanceCommit commits what a quorum holds durably, if it is of this leader's term: an older entry
+// is committed only along with a newer one (paper, 5.4.2, figure 8).
+func (r *Raft) advanceCommit() {
+	index := r.quorum().Committed(func(id NodeID) uint64 {
+		if id == r.config.ID {
+			return r.log.durable
+		}
+		if p := r.peers[id]; p != nil {
+			return p.match
+		}
+		return 0
+	})
+	if index <= r.log.commit {
+		return
+	}
+	at, err := r.log.at(index)
+	if err != nil {
+		r.fail(err)
+		return
+	}
+	if at.term != r.term {
+		return
+	}
+	r.releaseUncommitted(index)
+	r.log.commit = index
+	if !r.termCommitted {
+		r.termCommitted = true
+		r.admitReads()
+	}
+}
+
+func (r *Raft) releaseUncommitted(commit uint64) {
+	lo := max(r.log.commit+1, r.log.offset)
+	if lo > commit {
+		return
+	}
+	for _, e := range r.log.tail[lo-r.log.offset : commit+1-r.log.offset] {
+		if e.Term == r.term {
+			r.uncommitted -= len(e.Data)
+		}
+	}
+}
+
+func (r *Raft) stepHeartbeat(m Message) error {
+	if err := r.follow(m); err != nil {
+		return err
+	}
+	r.log.commit = max(r.log.commit, min(m.Commit, r.log.last()))
+	r.reply(m, Message{})
+	return nil
+}
+
+func (r *Raft) stepHeartbeatReply(m Message) {
+	p := r.peers[m.From]
+	if r.role != Leader || p == nil || m.Reject {
+		return
+	}
+	p.active = true
+	p.waiting = false
+	r.confirmRound(p, m.ReadRound)
+}

@@ -1,0 +1,235 @@
+// Package client asks nodes over HTTP and classes whatever goes wrong as definite (nothing was
+// changed, and never will be) or not. It sends every request at most once: only a definite refusal
+// by a node that is not the leader makes it ask another node.
+package client
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"coup/raftnode/api"
+)
+
+// Options tune a client. The zero value is useful.
+type Options struct {
+	// Timeout bounds one operation with all its redirects. Zero is 5 s, negative is no bound but the
+	// caller's context.
+	Timeout time.Duration
+	// DialTimeout bounds one attempt to connect. Zero is 1 s.
+	DialTimeout time.Duration
+	// MaxRedirects is how many times an operation moves on to the node that is said to lead. Zero is
+	// 3, negative is none.
+	MaxRedirects int
+	// MaxIdleConnections is how many connections to each node are kept for reuse. Zero is 256.
+	MaxIdleConnections int
+}
+
+// Client asks the nodes of one cluster. It is safe for concurrent use.
+type Client struct {
+	nodes     map[string]*url.URL
+	options   Options
+	transport *transport
+}
+
+// Result is what a node answered to an operation that succeeded.
+type Result struct {
+	Value    string // the key's value afterwards
+	Found    bool   // of a read: the key is there. True for a write and a cas, false for a delete
+	Revision uint64 // index of the entry that made Value, or that deleted the key; 0 for a key never seen
+	Index    uint64 // the node's applied index when it answered
+	Term     uint64 // the node's term then
+	Node     string // who answered
+}
+
+// New makes a client of nodes, which maps each node's id to the URL at which this client reaches it.
+func New(nodes map[string]string, o Options) (*Client, error) {
+	if o.Timeout == 0 {
+		o.Timeout = 5 * time.Second
+	}
+	if o.DialTimeout == 0 {
+		o.DialTimeout = time.Second
+	}
+	if o.MaxRedirects == 0 {
+		o.MaxRedirects = 3
+	}
+	if o.MaxIdleConnections == 0 {
+		o.MaxIdleConnections = 256
+	}
+	c := &Client{nodes: make(map[string]*url.URL), options: o, transport: newTransport(o)}
+	for id, raw := range nodes {
+		u, err := url.Parse(raw)
+		if err != nil {
+			return nil, fmt.Errorf("client: node %s: %w", id, err)
+		}
+		if u.Scheme != "http" || u.Host == "" || strings.Trim(u.Path, "/") != "" {
+			return nil, fmt.Errorf("client: node %s: %q is not of the form http://HOST:PORT", id, raw)
+		}
+		c.nodes[id] = &url.URL{Scheme: u.Scheme, Host: u.Host}
+	}
+	return c, nil
+}
+
+// Close drops idle connections. Operations under way go on.
+func (c *Client) Close() { c.transport.http.CloseIdleConnections() }
+
+// Read is a linearizable read. A key that is absent is no error: Found is false.
+func (c *Client) Read(ctx context.Context, node, key string) (Result, error) {
+	return c.read(ctx, node, key, "")
+}
+
+// Stale reads the named node's own state, which may be any number of writes behind.
+func (c *Client) Stale(ctx context.Context, node, key string) (Result, error) {
+	return c.read(ctx, node, key, "consistency=stale")
+}
+
+func (c *Client) read(ctx context.Context, node, key, query string) (Result, error) {
+	answer, err := c.operate(ctx, node, operation{method: http.MethodGet, key: key, query: query})
+	var refused *Error
+	if errors.As(err, &refused) && refused.Type == api.KeyNotFound {
+		return Result{Revision: refused.Revision, Index: refused.Index, Term: refused.Term, Node: refused.Node}, nil
+	}
+	return result(answer, true, err)
+}
+
+// Write sets key to value.
+func (c *Client) Write(ctx context.Context, node, key, value string) (Result, error) {
+	answer, err := c.operate(ctx, node, operation{
+		method: http.MethodPut, key: key, effect: true,
+		values: []string{value}, body: api.WriteRequest{Value: &value},
+	})
+	return result(answer, true, err)
+}
+
+// CAS sets key to value if it holds expect. Otherwise the error is of type api.CASMismatch, or
+// api.KeyNotFound when the key is absent.
+func (c *Client) CAS(ctx context.Context, node, key, expect, value string) (Result, error) {
+	answer, err := c.operate(ctx, node, operation{
+		method: http.MethodPost, key: key, suffix: "/cas", effect: true,
+		values: []string{expect, value}, body: api.CASRequest{Expect: &expect, Value: &value},
+	})
+	return result(answer, true, err)
+}
+
+// Delete removes key. When it is absent the error is of type api.KeyNotFound.
+func (c *Client) Delete(ctx context.Context, node, key string) (Result, error) {
+	answer, err := c.operate(ctx, node, operation{method: http.MethodDelete, key: key, effect: true})
+	return result(answer, false, err)
+}
+
+// Status asks the named node, and no other, what it says of itself.
+func (c *Client) Status(ctx context.Context, node string) (api.Status, error) {
+	ctx, cancel := c.bound(ctx)
+	defer cancel()
+	var s api.Status
+	if err := c.exchange(ctx, node, http.MethodGet, "/raft/status", "", nil, false, &s); err != nil {
+		return api.Status{}, err
+	}
+	if s.ID == "" {
+		return api.Status{}, &Error{Type: BadReply, Message: "the status names no node", Definite: true, Node: node}
+	}
+	return s, nil
+}
+
+// operation is one request about a key.
+type operation struct {
+	method, key, suffix, query string
+	effect                     bool     // it changes something
+	values                     []string // what the body carries
+	body                       any      // nil for none
+}
+
+// operate sends an operation to a node, and on to the leader as long as it is definitely refused.
+func (c *Client) operate(ctx context.Context, node string, op operation) (api.Answer, error) {
+	ctx, cancel := c.bound(ctx)
+	defer cancel()
+	path, body, err := op.encode()
+	if err != nil {
+		return api.Answer{}, &Error{Type: api.BadRequest, Message: err.Error(), Definite: true, Node: node, Err: err}
+	}
+	for hops := 0; ; hops++ {
+		var answer api.Answer
+		err := c.exchange(ctx, node, op.method, path, op.query, body, op.effect, &answer)
+		if err == nil {
+			if answer.Node == "" || answer.Key != op.key {
+				return api.Answer{}, &Error{Type: BadReply, Message: "the answer is about something else", Definite: !op.effect, Node: node}
+			}
+			return answer, nil
+		}
+		leader := err.Leader
+		_, known := c.nodes[leader]
+		if err.Type != api.NotLeader || !err.Definite || !known || leader == node || hops >= c.options.MaxRedirects {
+			return api.Answer{}, err
+		}
+		node = leader
+	}
+}
+
+func (op operation) encode() (path string, body []byte, err error) {
+	// A node's router would clean such a path, and a JSON encoder such a value, without a word.
+	if op.key == "" || op.key == "." || op.key == ".." || !utf8.ValidString(op.key) {
+		return "", nil, fmt.Errorf("%q cannot be a key", op.key)
+	}
+	for _, v := range op.values {
+		if !utf8.ValidString(v) {
+			return "", nil, fmt.Errorf("%q is not UTF-8", v)
+		}
+	}
+	if op.body != nil {
+		if body, err = json.Marshal(op.body); err != nil {
+			return "", nil, err
+		}
+	}
+	return "/kv/" + url.PathEscape(op.key) + op.suffix, body, nil
+}
+
+func (c *Client) bound(ctx context.Context) (context.Context, context.CancelFunc) {
+	if c.options.Timeout < 0 {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeout(ctx, c.options.Timeout)
+}
+
+// maxReply bounds what is read of an answer, in bytes. It is above what any node sends.
+const maxReply = 16 << 20
+
+// exchange sends one request, once, and decodes its answer into reply.
+func (c *Client) exchange(ctx context.Context, node, method, path, query string, body []byte, effect bool, reply any) *Error {
+	base, ok := c.nodes[node]
+	if !ok {
+		return &Error{Type: UnknownNode, Message: "no such node", Definite: true, Node: node}
+	}
+	status, content, err := c.transport.roundTrip(ctx, method, base.String()+path, query, body)
+	if err != nil {
+		return classify(node, effect, err)
+	}
+	if status == http.StatusOK {
+		if err := json.Unmarshal(content, reply); err != nil {
+			return &Error{Type: BadReply, Message: "a success that cannot be read: " + err.Error(), Definite: !effect, Node: node, Status: status, Err: err}
+		}
+		return nil
+	}
+	return refusal(node, effect, status, content)
+}
+
+func readAll(r io.Reader) ([]byte, error) {
+	content, err := io.ReadAll(io.LimitReader(r, maxReply+1))
+	if err == nil && len(content) > maxReply {
+		err = fmt.Errorf("an answer of more than %d bytes", maxReply)
+	}
+	return content, err
+}
+
+func result(a api.Answer, found bool, err error) (Result, error) {
+	if err != nil {
+		return Result{}, err
+	}
+	return Result{Value: a.Value, Found: found, Revision: a.Revision, Index: a.Index, Term: a.Term, Node: string(a.Node)}, nil
+}

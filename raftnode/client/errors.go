@@ -1,0 +1,90 @@
+package client
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+
+	"coup/raftnode/api"
+)
+
+// The error types that the client itself gives, beside those of package api.
+const (
+	// Unreachable: nothing was sent. Definite.
+	Unreachable api.ErrorType = "unreachable"
+	// ConnectionLost: something may have been sent, and no whole answer came back. Not definite for
+	// what changes something.
+	ConnectionLost api.ErrorType = "connection_lost"
+	// BadReply: an answer came that is not a node's. Not definite for what changes something.
+	BadReply api.ErrorType = "bad_reply"
+	// UnknownNode: the client was not told of such a node. Definite.
+	UnknownNode api.ErrorType = "unknown_node"
+)
+
+// Error is how an operation failed. Every error that this package's operations return is one.
+type Error struct {
+	Type    api.ErrorType
+	Message string
+	// Definite promises that nothing was changed and never will be. What only reads is always
+	// definite. Otherwise the operation may have taken effect, or may yet.
+	Definite bool
+	Node     string // the node that was asked last
+
+	Status   int    // HTTP status; 0 when no answer came
+	Leader   string // api.NotLeader: who leads, if known
+	Value    *string
+	Revision uint64 // with Value, Index and Term: evidence that came with a refusal
+	Index    uint64
+	Term     uint64
+	Err      error // the cause, when it is not the node's own answer
+}
+
+func (e *Error) Error() string {
+	effect := "definite"
+	if !e.Definite {
+		effect = "effect unknown"
+	}
+	return fmt.Sprintf("%s: %s (node %s, %s)", e.Type, e.Message, e.Node, effect)
+}
+
+func (e *Error) Unwrap() error { return e.Err }
+
+// classify names what went wrong below HTTP.
+func classify(node string, effect bool, err error) *Error {
+	e := &Error{Type: ConnectionLost, Message: err.Error(), Definite: !effect, Node: node, Err: err}
+	var unsent *unsentError
+	var timeout net.Error
+	switch {
+	case errors.As(err, &unsent):
+		e.Type, e.Definite = Unreachable, true
+	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
+		e.Type = api.Timeout
+	}
+	return e
+}
+
+// known are the types whose definiteness a node may be believed to tell.
+var known = map[api.ErrorType]bool{
+	api.NotLeader: true, api.KeyNotFound: true, api.CASMismatch: true, api.Superseded: true,
+	api.BadRequest: true, api.TooLarge: true, api.NoRoute: true, api.Overloaded: true,
+	api.Timeout: true, api.Unavailable: true,
+}
+
+// refusal reads an answer that is not a success. What a node did not say is not definite.
+func refusal(node string, effect bool, status int, content []byte) *Error {
+	var reply api.ErrorReply
+	if err := json.Unmarshal(content, &reply); err != nil || !known[reply.Error.Type] {
+		return &Error{
+			Type: BadReply, Message: fmt.Sprintf("HTTP status %d: %.80q", status, strings.TrimSpace(string(content))),
+			Definite: !effect, Node: node, Status: status, Err: err,
+		}
+	}
+	r := reply.Error
+	return &Error{
+		Type: r.Type, Message: r.Message, Definite: r.Definite || !effect, Node: node, Status: status,
+		Leader: string(r.Leader), Value: r.Value, Revision: r.Revision, Index: r.Index, Term: r.Term,
+	}
+}

@@ -1,0 +1,129 @@
+package packet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"coup/cluster"
+)
+
+const (
+	// datagrams is how many a probe sends on each link.
+	datagrams = 5
+	// patience is how long a probe waits for the last of them. Those on whole links need well under
+	// a millisecond.
+	patience = 250 * time.Millisecond
+)
+
+// Member is a node of a Network.
+type Member struct {
+	Address netip.Addr
+	Endpoint
+}
+
+// Network is the cluster.Partitioner made of the agents of all nodes.
+type Network struct {
+	members map[string]Member
+	nonce   atomic.Uint64
+}
+
+var _ cluster.Partitioner = (*Network)(nil)
+
+// NewNetwork makes a Network of nodes by id.
+func NewNetwork(members map[string]Member) *Network { return &Network{members: members} }
+
+// Cut implements cluster.Partitioner. When it fails half-way, it takes back what it had cut.
+func (n *Network) Cut(ctx context.Context, links []cluster.Link) error {
+	return n.change(ctx, links, "cut", Endpoint.Cut, Endpoint.Restore)
+}
+
+// Restore implements cluster.Partitioner. When it fails half-way, what it did stays done.
+func (n *Network) Restore(ctx context.Context, links []cluster.Link) error {
+	return n.change(ctx, links, "restore", Endpoint.Restore, nil)
+}
+
+type action func(e Endpoint, ctx context.Context, from []netip.Addr) error
+
+func (n *Network) change(ctx context.Context, links []cluster.Link, verb string, do, undo action) error {
+	into := map[string][]netip.Addr{}
+	var receivers []string
+	for _, l := range links {
+		if err := n.check(l); err != nil {
+			return err
+		}
+		if into[l.To] == nil {
+			receivers = append(receivers, l.To)
+		}
+		into[l.To] = append(into[l.To], n.members[l.From].Address)
+	}
+	failures := make([]error, len(receivers))
+	var group errgroup.Group
+	for i, to := range receivers {
+		group.Go(func() error {
+			failures[i] = do(n.members[to].Endpoint, ctx, into[to])
+			return nil
+		})
+	}
+	_ = group.Wait()
+	err := errors.Join(failures...)
+	if err == nil {
+		return nil
+	}
+	if undo != nil {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+		defer cancel()
+		for i, to := range receivers {
+			if failures[i] == nil {
+				err = errors.Join(err, undo(n.members[to].Endpoint, ctx, into[to]))
+			}
+		}
+	}
+	return fmt.Errorf("%s %v: %w", verb, links, err)
+}
+
+// Probe implements cluster.Partitioner.
+func (n *Network) Probe(ctx context.Context, links []cluster.Link) ([]cluster.Probe, error) {
+	probes := make([]cluster.Probe, len(links))
+	group, ctx := errgroup.WithContext(ctx)
+	for i, l := range links {
+		if err := n.check(l); err != nil {
+			return nil, err
+		}
+		group.Go(func() error {
+			nonces := make([]uint64, datagrams)
+			for j := range nonces {
+				nonces[j] = n.nonce.Add(1)
+			}
+			from, to := n.members[l.From], n.members[l.To]
+			start := time.Now()
+			if err := from.Send(ctx, to.Address, nonces); err != nil {
+				return fmt.Errorf("probe %s: %w", l, err)
+			}
+			received, err := to.Received(ctx, from.Address, nonces, patience)
+			if err != nil {
+				return fmt.Errorf("probe %s: %w", l, err)
+			}
+			probes[i] = cluster.Probe{Link: l, Sent: len(nonces), Received: received, Took: time.Since(start)}
+			return nil
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	return probes, nil
+}
+
+func (n *Network) check(l cluster.Link) error {
+	_, from := n.members[l.From]
+	_, to := n.members[l.To]
+	if !from || !to || l.From == l.To {
+		return fmt.Errorf("%s is not a link of this cluster", l)
+	}
+	return nil
+}

@@ -1,0 +1,48 @@
+# Everything that is done with this repository. `make` alone lists it.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+export CGO_ENABLED = 0
+
+ENV      ?= auto
+DURATION ?= 60s
+
+# Packages with goroutines of their own, tested under the race detector.
+RACE = ./raftnode/... ./workload/... ./checker/... ./results/... ./runner/... ./nemesis/... ./cluster/...
+
+.PHONY: help build verify run test race lint mutants bench image clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## the two static binaries, in bin/
+	go build -trimpath -o bin/ ./cmd/...
+
+verify: build ## a short run of everything on Docker, else in network namespaces: start here
+	bin/coup verify --env $(ENV)
+
+run: build ## a run of DURATION, e.g. make run DURATION=10m ENV=netns
+	bin/coup run --env $(ENV) --duration $(DURATION)
+
+test: build ## all tests; those that need Docker or namespaces say why they skip
+	go test ./...
+
+race: ## the tests of what has goroutines, under the race detector
+	CGO_ENABLED=1 go test -race -short $(RACE)
+
+lint: ## gofmt, go vet, staticcheck
+	@test -z "$$(gofmt -l .)" || { gofmt -l . ; echo 'not gofmt-ed: run gofmt -w .' ; exit 1 ; }
+	go vet ./...
+	go tool staticcheck ./...
+
+mutants: build ## seeded bugs: each must be caught, and the real node must pass the same run
+	bin/coup mutants --env netns
+
+bench: build ## throughput without faults; writes docs/performance.md
+	bin/coup bench --env netns --nodes 5 --clients 32 --write docs/performance.md
+
+image: build ## the node's image, coup/raftnode
+	docker build -t coup/raftnode -f docker/Dockerfile bin
+
+clean: ## what killed runs left, and what was built
+	-test ! -x bin/coup || bin/coup clean
+	rm -rf bin

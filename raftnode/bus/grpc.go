@@ -311,6 +311,7 @@ func (b *GRPC) finish(r *request, answer raft.Message, err error) {
 func (b *GRPC) expire() {
 	now := time.Now()
 	var late []*request
+	var silent []*outbound
 	b.mu.Lock()
 	for len(b.expiry) > 0 && (b.expiry[0].over || !b.expiry[0].deadline.After(now)) {
 		r := b.expiry[0]
@@ -320,9 +321,10 @@ func (b *GRPC) expire() {
 			continue
 		}
 		late = append(late, r)
-		if s := r.stream; s != nil && s.heard.Before(r.sent) && s.giveUp() {
+		if s := r.stream; s != nil && s.heard.Before(r.sent) && !s.givenUp {
+			s.givenUp = true
 			b.stats.Resets++
-			b.o.Logger.Debug("bus: stream given up", "peer", r.link.peer)
+			silent = append(silent, s)
 		}
 	}
 	if len(b.expiry) > 0 && !b.closed {
@@ -331,6 +333,9 @@ func (b *GRPC) expire() {
 	b.mu.Unlock()
 	for _, r := range late {
 		b.finish(r, raft.Message{}, ErrTimeout)
+	}
+	for _, s := range silent {
+		s.cancel()
 	}
 }
 

@@ -34,18 +34,8 @@ type link struct {
 type outbound struct {
 	buspb.Bus_ExchangeClient
 	cancel  context.CancelFunc
-	heard   time.Time // when something last came back; the bus's mutex guards it
+	heard   time.Time // when something last came back; the bus's mutex guards it and the next
 	givenUp bool
-}
-
-// giveUp breaks the stream, and tells whether it was whole.
-func (s *outbound) giveUp() bool {
-	if s.givenUp {
-		return false
-	}
-	s.givenUp = true
-	s.cancel()
-	return true
 }
 
 func newLink(b *GRPC, peer raft.NodeID) *link {

@@ -207,13 +207,14 @@ func (r *Replica) send(messages []raft.Message) {
 
 func (r *Replica) apply(e raft.Entry) error {
 	var result fsm.Result
+	var err error
 	if e.Type == raft.EntryCommand {
-		var err error
-		if result, err = r.state.Apply(e.Index, e.Data); err != nil {
-			return fmt.Errorf("replica: applying entry %d: %w", e.Index, err)
-		}
+		result, err = r.state.Apply(e.Index, e.Data)
 	} else {
-		r.state.Skip(e.Index)
+		err = r.state.Skip(e.Index)
+	}
+	if err != nil {
+		return fmt.Errorf("replica: applying entry %d: %w", e.Index, err)
 	}
 	for _, p := range r.proposals[e.Index] {
 		if p.term == e.Term {

@@ -4,7 +4,7 @@ import "coup/raftnode/raft"
 
 // MarshalEntry encodes e. It refuses what UnmarshalEntry would.
 func MarshalEntry(e raft.Entry) ([]byte, error) {
-	if err := checkEntry(e); err != nil {
+	if err := CheckEntry(e); err != nil {
 		return nil, err
 	}
 	return marshal(entryToProto(e))
@@ -49,10 +49,11 @@ func entryFromProto(p *Entry) (raft.Entry, error) {
 	if len(p.Data) > 0 {
 		e.Data = p.Data
 	}
-	return e, checkEntry(e)
+	return e, CheckEntry(e)
 }
 
-func checkEntry(e raft.Entry) error {
+// CheckEntry says why e cannot be encoded; nil when it can.
+func CheckEntry(e raft.Entry) error {
 	if err := positive("entry index", e.Index); err != nil {
 		return err
 	}

@@ -8,7 +8,7 @@ import (
 
 // MarshalHardState encodes hs. It refuses what UnmarshalHardState would.
 func MarshalHardState(hs raft.HardState) ([]byte, error) {
-	if err := checkHardState(hs); err != nil {
+	if err := CheckHardState(hs); err != nil {
 		return nil, err
 	}
 	return marshal(&HardState{Term: hs.Term, Vote: string(hs.Vote)})
@@ -21,10 +21,11 @@ func UnmarshalHardState(b []byte) (raft.HardState, error) {
 		return raft.HardState{}, err
 	}
 	hs := raft.HardState{Term: p.Term, Vote: raft.NodeID(p.Vote)}
-	return hs, checkHardState(hs)
+	return hs, CheckHardState(hs)
 }
 
-func checkHardState(hs raft.HardState) error {
+// CheckHardState says why hs cannot be encoded; nil when it can.
+func CheckHardState(hs raft.HardState) error {
 	if err := believable("term", hs.Term); err != nil {
 		return err
 	}

@@ -1,0 +1,89 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+
+	"coup/raftnode/raft"
+	"coup/raftnode/wire"
+)
+
+// ErrNotEmpty refuses to bootstrap a store that has been bootstrapped before. Nothing was changed.
+var ErrNotEmpty = errors.New("store: not empty")
+
+// ErrNotBootstrapped refuses to save into a store without a base.
+var ErrNotBootstrapped = errors.New("store: not bootstrapped")
+
+// extent is what must be known of a log to extend it. The zero extent is of an empty store.
+type extent struct {
+	bootstrapped bool
+	base         raft.Base
+	hardState    raft.HardState
+	end          chain // of the last entry, or of the base
+}
+
+// after is the extent once hs and entries are saved, or why they must not be: a store takes nothing
+// that Load would refuse. at is called for an index in [base, end].
+func (x extent) after(hs *raft.HardState, entries []raft.Entry, at func(index uint64) (chain, error)) (extent, error) {
+	if !x.bootstrapped {
+		return x, ErrNotBootstrapped
+	}
+	if hs != nil {
+		if err := wire.CheckHardState(*hs); err != nil {
+			return x, fmt.Errorf("store: refusing to save: %w", err)
+		}
+		x.hardState = *hs
+	}
+	if len(entries) > 0 {
+		first := entries[0].Index
+		if first <= x.base.Index || first > x.end.index+1 {
+			return x, fmt.Errorf("store: entry %d does not fit a log from %d to %d", first, x.base.Index+1, x.end.index)
+		}
+		c, err := at(first - 1)
+		if err != nil {
+			return x, err
+		}
+		for _, e := range entries {
+			if err := wire.CheckEntry(e); err != nil {
+				return x, fmt.Errorf("store: refusing to save: %w", err)
+			}
+			if c, err = c.next(e); err != nil {
+				return x, fmt.Errorf("store: refusing to save: %w", err)
+			}
+		}
+		x.end = c
+	}
+	if err := x.termsHold(); err != nil {
+		return x, fmt.Errorf("store: refusing to save: %w", err)
+	}
+	return x, nil
+}
+
+// termsHold tells whether the hard state has heard of the last entry's term.
+func (x extent) termsHold() error {
+	if x.end.index > x.base.Index && x.end.term > x.hardState.Term {
+		return fmt.Errorf("entry %d has term %d, and the hard state only %d", x.end.index, x.end.term, x.hardState.Term)
+	}
+	return nil
+}
+
+// holds checks the bounds of a read of [lo, hi).
+func (x extent) holds(lo, hi uint64) error {
+	if lo <= x.base.Index || lo > hi || hi > x.end.index+1 {
+		return fmt.Errorf("store: entries [%d, %d) are not in a log from %d to %d", lo, hi, x.base.Index+1, x.end.index)
+	}
+	return nil
+}
+
+// begun is the extent of a log that has a base and nothing else.
+func begun(base raft.Base) extent {
+	return extent{bootstrapped: true, base: base, end: chainOf(base)}
+}
+
+// budget counts entries against a limit in bytes of data; the first always fits.
+type budget struct{ left int }
+
+func (b *budget) fits(e raft.Entry, first bool) bool {
+	b.left -= len(e.Data)
+	return first || b.left >= 0
+}

@@ -71,7 +71,7 @@ const (
 	Superseded  ErrorType = "superseded"    // 409, definite: another leader's entry took its place
 	BadRequest  ErrorType = "bad_request"   // 400, definite: malformed key, body or parameter
 	TooLarge    ErrorType = "too_large"     // 413, definite: the body or the key is too large
-	NoRoute     ErrorType = "no_route"      // 404 or 405, definite: no such path or method
+	NoRoute     ErrorType = "no_route"      // 404, definite: no such path, or not by this method
 	Overloaded  ErrorType = "overloaded"    // 503, definite: the queue is full
 	// Timeout: 504. Definite for a read, and for a write that was given up before it was proposed.
 	Timeout ErrorType = "timeout"

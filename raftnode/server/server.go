@@ -1,0 +1,119 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"log"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"coup/raftnode/bus"
+	"coup/raftnode/raft"
+)
+
+// Options are what the HTTP API is made of.
+type Options struct {
+	ID      raft.NodeID
+	Loop    *Loop
+	Metrics *Metrics // the loop's
+	// ClientURL tells where a node's HTTP API is, empty when that is not known. It must not block.
+	ClientURL func(raft.NodeID) string
+	BusStats  func() bus.Stats // nil for none
+	Logger    *slog.Logger     // nil for none
+	Version   string
+	// PID is told in the status, so that whoever watches from outside knows a restarted process.
+	PID int
+	// RequestTimeout is how long a request about a key may wait. Zero is 4 s.
+	RequestTimeout time.Duration
+	// MaxKeyBytes and MaxBodyBytes bound a request. Zero is 512 bytes and 1 MiB.
+	MaxKeyBytes  int
+	MaxBodyBytes int64
+}
+
+// statusTimeout is how long the loop may take to say how it is.
+const statusTimeout = time.Second
+
+// Server is a node's HTTP API.
+type Server struct {
+	o     Options
+	loop  *Loop
+	begun time.Time
+	http  *http.Server
+}
+
+// New makes a server that does not listen yet.
+func New(o Options) *Server {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.ClientURL == nil {
+		o.ClientURL = func(raft.NodeID) string { return "" }
+	}
+	if o.RequestTimeout == 0 {
+		o.RequestTimeout = 4 * time.Second
+	}
+	if o.MaxKeyBytes == 0 {
+		o.MaxKeyBytes = 512
+	}
+	if o.MaxBodyBytes == 0 {
+		o.MaxBodyBytes = 1 << 20
+	}
+	s := &Server{o: o, loop: o.Loop, begun: time.Now()}
+	o.Metrics.registry.MustRegister(collector{s})
+	s.http = &http.Server{
+		Handler:           s.routes(),
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       10 * time.Second,
+		WriteTimeout:      o.RequestTimeout + 10*time.Second,
+		IdleTimeout:       2 * time.Minute, // longer than clients keep theirs
+		MaxHeaderBytes:    16 << 10,
+		ErrorLog:          log.New(slogWriter{o.Logger}, "", 0),
+	}
+	return s
+}
+
+func (s *Server) routes() *http.ServeMux {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /kv/{key}", s.read)
+	mux.HandleFunc("PUT /kv/{key}", s.write)
+	mux.HandleFunc("POST /kv/{key}/cas", s.cas)
+	mux.HandleFunc("DELETE /kv/{key}", s.delete)
+	mux.HandleFunc("GET /raft/status", s.status)
+	mux.HandleFunc("GET /raft/config", s.configuration)
+	mux.HandleFunc("GET /healthz", s.health)
+	mux.Handle("GET /metrics", promhttp.HandlerFor(s.o.Metrics.registry, promhttp.HandlerOpts{}))
+	mux.HandleFunc("/", s.noRoute)
+	return mux
+}
+
+// Handler is the API without its listener.
+func (s *Server) Handler() http.Handler { return s.http.Handler }
+
+// Serve answers on a listener, which it closes, until Shutdown.
+func (s *Server) Serve(l net.Listener) error {
+	if err := s.http.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
+// Shutdown takes no more requests and waits for those under way until ctx is done; then it breaks
+// their connections.
+func (s *Server) Shutdown(ctx context.Context) error {
+	if err := s.http.Shutdown(ctx); err != nil {
+		return s.http.Close()
+	}
+	return nil
+}
+
+// slogWriter takes what net/http has to say about broken connections.
+type slogWriter struct{ log *slog.Logger }
+
+func (w slogWriter) Write(line []byte) (int, error) {
+	w.log.Debug(string(line))
+	return len(line), nil
+}

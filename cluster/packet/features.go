@@ -14,17 +14,21 @@ import (
 // namespace that the calling thread is in, so call it in one that is thrown away.
 func Features() []cluster.Capability {
 	return []cluster.Capability{
-		feature("nf_tables", "drop packets by their source", "load the kernel module nf_tables", tryDrop()),
-		feature("nft_numgen", "choose packets at random", "load the kernel module nft_numgen", tryNumgen()),
-		feature("sch_netem", "delay, duplicate and reorder packets", "load the kernel module sch_netem; no fault of today needs it", tryNetem()),
+		feature("nf_tables", false, "drop packets by their source", tryDrop()),
+		feature("nft_numgen", true, "choose packets at random", tryNumgen()),
+		feature("sch_netem", true, "delay, duplicate and reorder packets", tryNetem()),
 	}
 }
 
-func feature(name, detail, remedy string, err error) cluster.Capability {
+func feature(module string, optional bool, detail string, err error) cluster.Capability {
+	c := cluster.Capability{Name: module, OK: err == nil, Optional: optional, Detail: detail}
 	if err != nil {
-		return cluster.Capability{Name: name, Detail: err.Error(), Remedy: remedy}
+		c.Detail, c.Remedy = err.Error(), "a kernel with the module "+module
+		if optional {
+			c.Remedy += "; no fault of today needs it"
+		}
 	}
-	return cluster.Capability{Name: name, OK: true, Detail: detail}
+	return c
 }
 
 func tryDrop() error {

@@ -9,7 +9,7 @@ import (
 )
 
 // Memory is a store in memory. It stands for the disk, not for the process that uses it: Close keeps
-// the content, and whoever opens the store after a restart just goes on with it.
+// the content and forgets a failure, and a restarted node goes on with the same Memory.
 type Memory struct {
 	extent  extent
 	entries []raft.Entry // from base.Index+1 on
@@ -106,4 +106,7 @@ func (m *Memory) at(index uint64) (chain, error) {
 }
 
 // Close is defined by Store.
-func (m *Memory) Close() error { return nil }
+func (m *Memory) Close() error {
+	m.failed = nil
+	return nil
+}

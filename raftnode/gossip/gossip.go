@@ -4,7 +4,6 @@
 package gossip
 
 import (
-	"errors"
 	"fmt"
 	"log"
 	"log/slog"
@@ -147,7 +146,11 @@ func (g *Gossip) Alive() []raft.NodeID {
 func (g *Gossip) Close() error {
 	close(g.stop)
 	<-g.done
-	return errors.Join(g.list.Leave(time.Second), g.list.Shutdown())
+	// Nobody may be left to hear it.
+	if err := g.list.Leave(500 * time.Millisecond); err != nil {
+		g.o.Logger.Debug("gossip: leaving", "error", err)
+	}
+	return g.list.Shutdown()
 }
 
 func (g *Gossip) rejoin() {

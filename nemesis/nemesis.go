@@ -66,6 +66,7 @@ type Outcome struct {
 	Links     []cluster.Link                  `json:"links,omitempty"`
 	Probes    []cluster.Probe                 `json:"probes,omitempty"`    // what the links did afterwards
 	Processes map[string]cluster.ProcessState `json:"processes,omitempty"` // how processes stood afterwards
+	Crashes   int                             `json:"crashes,omitempty"`   // on healing: how often a process was killed meanwhile
 }
 
 // Phase is the half of a fault's life that an event records.

@@ -1,11 +1,91 @@
 package nemesis
 
-import "errors"
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
 
 // All are the faults that there are, in the order in which they are listed to people.
-func All() []Fault { return nil }
+func All() []Fault {
+	return []Fault{killLeader, isolateLeader, split, oneWay, pauseLeader{}, killAll, crashBridge{}}
+}
+
+// groups are names for several faults.
+var groups = map[string]func(Fault) bool{
+	"all":       func(Fault) bool { return true },
+	"none":      func(Fault) bool { return false },
+	"leader":    func(f Fault) bool { return strings.HasSuffix(f.Name(), "-leader") },
+	"kill":      func(f Fault) bool { _, ok := f.(*kill); return ok },
+	"partition": func(f Fault) bool { _, ok := f.(*partition); return ok },
+}
 
 // Parse reads what --faults takes: names and groups, separated by commas. The groups are "all",
 // "none", "leader" (faults that aim at the leader), "kill" and "partition". The order is All's and
 // each fault comes once.
-func Parse(list string) ([]Fault, error) { return nil, errors.New("no such fault") }
+func Parse(list string) ([]Fault, error) {
+	wanted := map[string]bool{}
+	for _, word := range strings.Split(list, ",") {
+		word = strings.TrimSpace(word)
+		known := false
+		for _, f := range All() {
+			group, isGroup := groups[word]
+			if f.Name() == word || isGroup && group(f) {
+				wanted[f.Name()] = true
+			}
+			known = known || isGroup || f.Name() == word
+		}
+		if !known {
+			return nil, fmt.Errorf("there is no fault %q%s; there are %s", word, nearest(word), strings.Join(words(), ", "))
+		}
+	}
+	return slices.DeleteFunc(All(), func(f Fault) bool { return !wanted[f.Name()] }), nil
+}
+
+// words are all that Parse knows: faults, then groups.
+func words() []string {
+	var names, more []string
+	for _, f := range All() {
+		names = append(names, f.Name())
+	}
+	for name := range groups {
+		more = append(more, name)
+	}
+	slices.Sort(more)
+	return append(names, more...)
+}
+
+// nearest is a hint at the word that was probably meant.
+func nearest(word string) string {
+	best, least := "", 3
+	for _, known := range words() {
+		if d := distance(word, known); d < least {
+			best, least = known, d
+		}
+	}
+	if best == "" {
+		return ""
+	}
+	return fmt.Sprintf(" (did you mean %q?)", best)
+}
+
+// distance is how many letters must be put in, taken out or replaced to make a into b (Levenshtein).
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := diagonal
+			if a[i] != b[j] {
+				cost++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}

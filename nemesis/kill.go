@@ -1,0 +1,170 @@
+package nemesis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"coup/cluster"
+)
+
+// kill ends processes by SIGKILL and starts them again when it is healed.
+type kill struct {
+	name        string
+	summary     string
+	keepsQuorum bool
+	minimum     int // nodes that the cluster must have
+	// choose picks whom to kill, given the nodes and the leader.
+	choose func(nodes []string, leader string) []string
+}
+
+var killLeader = &kill{
+	name:        "kill-leader",
+	summary:     "SIGKILL the leader; it starts again later",
+	keepsQuorum: true,
+	minimum:     3,
+	choose:      func(_ []string, leader string) []string { return []string{leader} },
+}
+
+var killAll = &kill{
+	name:    "kill-all",
+	summary: "SIGKILL every node at once, as when the power fails; all start again later",
+	minimum: 1,
+	choose:  func(nodes []string, _ string) []string { return nodes },
+}
+
+func (k *kill) Name() string      { return k.name }
+func (k *kill) Summary() string   { return k.summary }
+func (k *kill) KeepsQuorum() bool { return k.keepsQuorum }
+
+func (k *kill) Check(c cluster.Cluster) error {
+	if n := len(c.Nodes()); n < k.minimum {
+		return fmt.Errorf("%s needs at least %d nodes, so that a majority remains: this cluster has %d", k.name, k.minimum, n)
+	}
+	_, err := killer(c, k.name)
+	return err
+}
+
+func (k *kill) Install(ctx context.Context, c cluster.Cluster, view View, _ Rand) (Installed, Outcome) {
+	processes, err := killer(c, k.name)
+	if err != nil {
+		return nil, Outcome{Result: ResultSkipped, Reason: err.Error()}
+	}
+	leader, reason := currentLeader(ctx, view)
+	if leader == "" {
+		return nil, Outcome{Result: ResultSkipped, Reason: reason}
+	}
+	outcome := Outcome{Result: ResultInstalled, Targets: k.choose(ids(c), leader)}
+	var d *dead
+	d, outcome.Processes, err = killNodes(ctx, processes, outcome.Targets)
+	if err != nil {
+		outcome.Result, outcome.Reason = ResultIndeterminate, err.Error()
+	}
+	return d, outcome
+}
+
+// killNodes kills nodes and proves it.
+func killNodes(ctx context.Context, processes cluster.Killer, nodes []string) (*dead, map[string]cluster.ProcessState, error) {
+	before, err := states(ctx, processes, nodes)
+	d := &dead{processes: processes, targets: nodes, before: before}
+	if err == nil {
+		err = each(nodes, func(id string) error { return processes.Kill(ctx, id) })
+	}
+	if err != nil {
+		return d, nil, err
+	}
+	after, err := inState(ctx, processes, nodes, "dead")
+	return d, after, err
+}
+
+// dead are nodes that were killed.
+type dead struct {
+	processes cluster.Killer
+	targets   []string
+	before    map[string]cluster.ProcessState
+}
+
+// Heal implements Installed. The proof is that each node runs, under another pid than before.
+func (d *dead) Heal(ctx context.Context) Outcome {
+	ctx, cancel := healing(ctx)
+	defer cancel()
+	outcome := Outcome{Result: ResultHealed, Targets: d.targets}
+	err := each(d.targets, func(id string) error { return revive(ctx, d.processes, id) })
+	if err == nil {
+		outcome.Processes, err = inState(ctx, d.processes, d.targets, "running")
+	}
+	for id, now := range outcome.Processes {
+		if before, known := d.before[id]; err == nil && known && before.State != "dead" && now.PID == before.PID {
+			err = fmt.Errorf("%s still has pid %d: it was never killed", id, now.PID)
+		}
+	}
+	if err != nil {
+		outcome.Result, outcome.Reason = ResultNotHealed, err.Error()
+	}
+	return outcome
+}
+
+// revive starts a node unless it runs.
+func revive(ctx context.Context, processes cluster.Killer, id string) error {
+	state, err := processes.Process(ctx, id)
+	if err != nil || state.State != "dead" {
+		return err
+	}
+	return processes.Restart(ctx, id)
+}
+
+func killer(c cluster.Cluster, fault string) (cluster.Killer, error) {
+	processes, ok := c.(cluster.Killer)
+	if !ok {
+		return nil, fmt.Errorf("%s needs to kill processes, which the %s environment cannot: use docker or netns", fault, c.Environment())
+	}
+	return processes, nil
+}
+
+// prober tells how processes stand.
+type prober interface {
+	Process(ctx context.Context, node string) (cluster.ProcessState, error)
+}
+
+func states(ctx context.Context, p prober, nodes []string) (map[string]cluster.ProcessState, error) {
+	var mu sync.Mutex
+	all := make(map[string]cluster.ProcessState, len(nodes))
+	err := each(nodes, func(id string) error {
+		state, err := p.Process(ctx, id)
+		mu.Lock()
+		defer mu.Unlock()
+		all[id] = state
+		return err
+	})
+	return all, err
+}
+
+// inState waits, for a bounded time, until all nodes' processes are in the given state. What it
+// returns is how they stood last.
+func inState(ctx context.Context, p prober, nodes []string, want string) (map[string]cluster.ProcessState, error) {
+	ctx, cancel := context.WithTimeout(ctx, proofTime)
+	defer cancel()
+	for {
+		all, err := states(ctx, p, nodes)
+		for _, id := range nodes {
+			if err == nil && all[id].State != want {
+				err = fmt.Errorf("%s should be %s, but is %s", id, want, all[id].State)
+			}
+		}
+		if err == nil || !pause(ctx, proofPause) {
+			return all, err
+		}
+	}
+}
+
+// each does something to all nodes at once.
+func each(nodes []string, do func(id string) error) error {
+	failures := make([]error, len(nodes))
+	var group sync.WaitGroup
+	for i, id := range nodes {
+		group.Go(func() { failures[i] = do(id) })
+	}
+	group.Wait()
+	return errors.Join(failures...)
+}

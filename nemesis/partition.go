@@ -1,0 +1,194 @@
+package nemesis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"coup/cluster"
+)
+
+// partition cuts links between nodes for as long as it is in force.
+type partition struct {
+	name    string
+	summary string
+	// choose draws what to cut, given the nodes and the leader.
+	choose func(nodes []string, leader string, rng Rand) (targets []string, links []cluster.Link)
+}
+
+var isolateLeader = &partition{
+	name:    "isolate-leader",
+	summary: "cut the leader off from everybody, both ways",
+	choose: func(nodes []string, leader string, _ Rand) ([]string, []cluster.Link) {
+		return []string{leader}, between([]string{leader}, without(nodes, leader))
+	},
+}
+
+var split = &partition{
+	name:    "split",
+	summary: "cut the cluster into a majority and a minority, the leader in either",
+	choose: func(nodes []string, leader string, rng Rand) ([]string, []cluster.Link) {
+		minority := shuffled(without(nodes, leader), rng)[:(len(nodes)-1)/2]
+		if rng.IntN(2) == 0 {
+			minority[0] = leader
+		}
+		slices.Sort(minority)
+		return minority, between(minority, without(nodes, minority...))
+	},
+}
+
+var oneWay = &partition{
+	name:    "one-way",
+	summary: "cut the leader's links to everybody in one direction only",
+	choose: func(nodes []string, leader string, rng Rand) ([]string, []cluster.Link) {
+		others := without(nodes, leader)
+		if rng.IntN(2) == 0 {
+			return []string{leader}, towards([]string{leader}, others)
+		}
+		return []string{leader}, towards(others, []string{leader})
+	},
+}
+
+func (p *partition) Name() string      { return p.name }
+func (p *partition) Summary() string   { return p.summary }
+func (p *partition) KeepsQuorum() bool { return true }
+
+func (p *partition) Check(c cluster.Cluster) error {
+	if n := len(c.Nodes()); n < 3 {
+		return fmt.Errorf("%s needs at least 3 nodes, so that a majority remains: this cluster has %d", p.name, n)
+	}
+	_, err := partitioner(c, p.name)
+	return err
+}
+
+func (p *partition) Install(ctx context.Context, c cluster.Cluster, view View, rng Rand) (Installed, Outcome) {
+	leader, reason := currentLeader(ctx, view)
+	if leader == "" {
+		return nil, Outcome{Result: ResultSkipped, Reason: reason}
+	}
+	targets, links := p.choose(ids(c), leader, rng)
+	return cutLinks(ctx, c, p.name, targets, links)
+}
+
+// severed is a set of links that are cut.
+type severed struct {
+	network cluster.Partitioner
+	nodes   []string
+	targets []string
+	links   []cluster.Link
+	left    []cluster.Link // not restored yet
+}
+
+// cutLinks cuts links and proves it: nothing passes on them, and something does on every other.
+func cutLinks(ctx context.Context, c cluster.Cluster, name string, targets []string, links []cluster.Link) (Installed, Outcome) {
+	network, err := partitioner(c, name)
+	if err != nil {
+		return nil, Outcome{Result: ResultSkipped, Reason: err.Error()}
+	}
+	s := &severed{network: network, nodes: ids(c), targets: targets, links: links, left: slices.Clone(links)}
+	outcome := Outcome{Result: ResultInstalled, Targets: targets, Links: links}
+	if err := network.Cut(ctx, links); err != nil {
+		outcome.Result, outcome.Reason = ResultIndeterminate, err.Error()
+		return s, outcome
+	}
+	outcome.Probes, err = s.prove(ctx, func(l cluster.Link) bool { return !slices.Contains(links, l) })
+	if err != nil {
+		outcome.Result, outcome.Reason = ResultIndeterminate, err.Error()
+	}
+	return s, outcome
+}
+
+// Heal implements Installed.
+func (s *severed) Heal(ctx context.Context) Outcome {
+	ctx, cancel := healing(ctx)
+	defer cancel()
+	outcome := Outcome{Result: ResultHealed, Targets: s.targets, Links: s.links}
+	var failures []error
+	if len(s.left) > 0 && s.network.Restore(ctx, s.left) != nil {
+		// Link by link: some may be whole already.
+		for _, l := range s.left {
+			if err := s.network.Restore(ctx, []cluster.Link{l}); err != nil {
+				failures = append(failures, err)
+			}
+		}
+	}
+	// What counts is what the network does: a link that carries again is restored, whatever was said.
+	var err error
+	outcome.Probes, err = s.prove(ctx, func(cluster.Link) bool { return true })
+	if err != nil {
+		outcome.Result, outcome.Reason = ResultNotHealed, errors.Join(append(failures, err)...).Error()
+		return outcome
+	}
+	s.left = nil
+	return outcome
+}
+
+const (
+	// proofTime bounds how long a proof may take, retries included.
+	proofTime = 3 * time.Second
+	// proofPause is between two attempts at a proof.
+	proofPause = 100 * time.Millisecond
+)
+
+// prove probes all links until those that should carry do, and the others do not. On a busy machine
+// single datagrams get lost: a link carries when most of them arrive, and does not when none does.
+// The probes returned are the last.
+func (s *severed) prove(ctx context.Context, carries func(cluster.Link) bool) (probes []cluster.Probe, err error) {
+	ctx, cancel := context.WithTimeout(ctx, proofTime)
+	defer cancel()
+	for {
+		latest, failure := s.network.Probe(ctx, allLinks(s.nodes))
+		if failure == nil {
+			probes, failure = latest, wrongProbe(latest, carries)
+		}
+		if failure == nil {
+			return probes, nil
+		}
+		if err == nil || ctx.Err() == nil {
+			err = failure
+		}
+		if !pause(ctx, proofPause) {
+			return probes, err
+		}
+	}
+}
+
+func wrongProbe(probes []cluster.Probe, carries func(cluster.Link) bool) error {
+	for _, p := range probes {
+		switch {
+		case carries(p.Link) && 2*p.Received <= p.Sent:
+			return fmt.Errorf("%s should carry, but %d of %d datagrams arrived", p.Link, p.Received, p.Sent)
+		case !carries(p.Link) && p.Received > 0:
+			return fmt.Errorf("%s should be cut, but %d of %d datagrams arrived", p.Link, p.Received, p.Sent)
+		}
+	}
+	return nil
+}
+
+func partitioner(c cluster.Cluster, fault string) (cluster.Partitioner, error) {
+	network, ok := c.(cluster.Partitioner)
+	if !ok {
+		return nil, fmt.Errorf("%s needs to cut links, which the %s environment cannot: use docker or netns", fault, c.Environment())
+	}
+	return network, nil
+}
+
+// towards are the links from each of from to each of to.
+func towards(from, to []string) []cluster.Link {
+	var links []cluster.Link
+	for _, f := range from {
+		for _, t := range to {
+			if f != t {
+				links = append(links, cluster.Link{From: f, To: t})
+			}
+		}
+	}
+	return links
+}
+
+// between are the links from a to b and back.
+func between(a, b []string) []cluster.Link { return append(towards(a, b), towards(b, a)...) }
+
+func allLinks(nodes []string) []cluster.Link { return towards(nodes, nodes) }

@@ -43,10 +43,6 @@ func (x extents) write(p []byte, offset int64) extents {
 			after = append(after, extent{from, e.data[from-e.offset:]})
 		}
 	}
-	// One extent may have been split in two that must not grow into each other.
-	for i := range before {
-		before[i].data = slices.Clip(before[i].data)
-	}
 	return slices.Concat(before, extents{{offset, slices.Clone(p)}}, after)
 }
 

@@ -1,6 +1,7 @@
 package faultfs
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"sync"
@@ -89,7 +90,7 @@ func (n *inode) sync() error {
 	}
 	for _, e := range n.dirty {
 		// A write may modify the slice that it is given.
-		if _, err := n.writer.WriteAt(append([]byte(nil), e.data...), e.offset); err != nil {
+		if _, err := n.writer.WriteAt(bytes.Clone(e.data), e.offset); err != nil {
 			return err
 		}
 		n.durable = max(n.durable, e.end())

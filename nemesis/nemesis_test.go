@@ -1,0 +1,305 @@
+package nemesis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"coup/cluster"
+)
+
+// fake is a cluster in memory whose probes and process states tell the truth, and whose other methods
+// can be made to lie: they claim success and do nothing.
+type fake struct {
+	nodes []cluster.Node
+
+	mu      sync.Mutex
+	cut     map[cluster.Link]bool
+	process map[string]cluster.ProcessState
+	pids    int
+	lies    []string // of "cut", "restore", "kill", "restart", "pause", "resume"
+	fails   []string // likewise: these return errors
+}
+
+func newFake(nodes int) *fake {
+	f := &fake{cut: map[cluster.Link]bool{}, process: map[string]cluster.ProcessState{}}
+	for i := range nodes {
+		id := fmt.Sprintf("n%d", i+1)
+		f.nodes = append(f.nodes, cluster.Node{ID: id})
+		f.pids++
+		f.process[id] = cluster.ProcessState{State: "running", PID: f.pids}
+	}
+	return f
+}
+
+func (f *fake) Environment() string                 { return "fake" }
+func (f *fake) Nodes() []cluster.Node               { return f.nodes }
+func (f *fake) Collect(context.Context, bool) error { return nil }
+func (f *fake) Close(context.Context) error         { return nil }
+
+func (f *fake) do(what string, change func()) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if slices.Contains(f.fails, what) {
+		return errors.New(what + " failed")
+	}
+	if !slices.Contains(f.lies, what) {
+		change()
+	}
+	return nil
+}
+
+func (f *fake) set(node, state string) func() {
+	return func() {
+		pid := f.process[node].PID
+		if state == "running" && f.process[node].State == "dead" {
+			f.pids++
+			pid = f.pids
+		}
+		f.process[node] = cluster.ProcessState{State: state, PID: pid}
+	}
+}
+
+func (f *fake) Kill(_ context.Context, node string) error { return f.do("kill", f.set(node, "dead")) }
+func (f *fake) Restart(_ context.Context, node string) error {
+	return f.do("restart", f.set(node, "running"))
+}
+func (f *fake) Pause(_ context.Context, node string) error {
+	return f.do("pause", f.set(node, "paused"))
+}
+func (f *fake) Resume(_ context.Context, node string) error {
+	return f.do("resume", f.set(node, "running"))
+}
+
+func (f *fake) Process(_ context.Context, node string) (cluster.ProcessState, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.process[node], nil
+}
+
+func (f *fake) Cut(_ context.Context, links []cluster.Link) error {
+	return f.do("cut", func() {
+		for _, l := range links {
+			f.cut[l] = true
+		}
+	})
+}
+
+func (f *fake) Restore(_ context.Context, links []cluster.Link) error {
+	return f.do("restore", func() {
+		for _, l := range links {
+			delete(f.cut, l)
+		}
+	})
+}
+
+func (f *fake) Probe(_ context.Context, links []cluster.Link) ([]cluster.Probe, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var probes []cluster.Probe
+	for _, l := range links {
+		p := cluster.Probe{Link: l, Sent: 5, Received: 5}
+		if f.cut[l] {
+			p.Received = 0
+		}
+		probes = append(probes, p)
+	}
+	return probes, nil
+}
+
+type leaders []string
+
+func (l leaders) Leaders(context.Context) []string { return l }
+
+func random(seed uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, 0)) }
+
+func (f *fake) whole() bool {
+	for _, p := range f.process {
+		if p.State != "running" {
+			return false
+		}
+	}
+	return len(f.cut) == 0
+}
+
+func TestEveryFaultIsInstalledProvenAndHealed(t *testing.T) {
+	for _, fault := range All() {
+		for seed := range uint64(20) {
+			t.Run(fmt.Sprintf("%s/%d", fault.Name(), seed), func(t *testing.T) {
+				f := newFake(5)
+				require.NoError(t, fault.Check(f))
+				in, out := fault.Install(t.Context(), f, leaders{"n2"}, random(seed))
+				require.Equal(t, ResultInstalled, out.Result, out.Reason)
+				f.mu.Lock()
+				require.False(t, f.whole())
+				f.mu.Unlock()
+				require.NotEmpty(t, out.Targets)
+
+				cancelled, cancel := context.WithCancel(t.Context())
+				cancel()
+				healed := in.Heal(cancelled)
+				require.Equal(t, ResultHealed, healed.Result, healed.Reason)
+				require.True(t, f.whole())
+				require.Equal(t, ResultHealed, in.Heal(t.Context()).Result, "healing twice")
+			})
+		}
+	}
+}
+
+// What says that it worked, and did not, must not pass for a fault or for its healing.
+func TestLiesAreFoundOut(t *testing.T) {
+	for _, c := range []struct {
+		lie, fault string
+		install    Result
+		heal       Result
+	}{
+		{"cut", "isolate-leader", ResultIndeterminate, ResultHealed},
+		{"cut", "split", ResultIndeterminate, ResultHealed},
+		{"cut", "one-way", ResultIndeterminate, ResultHealed},
+		{"cut", "crash-bridge", ResultIndeterminate, ResultHealed},
+		{"restore", "split", ResultInstalled, ResultNotHealed},
+		{"restore", "crash-bridge", ResultInstalled, ResultNotHealed},
+		{"kill", "kill-leader", ResultIndeterminate, ResultNotHealed},
+		{"kill", "kill-all", ResultIndeterminate, ResultNotHealed},
+		{"restart", "kill-leader", ResultInstalled, ResultNotHealed},
+		{"restart", "crash-bridge", ResultInstalled, ResultNotHealed},
+		{"pause", "pause-leader", ResultIndeterminate, ResultHealed},
+		{"resume", "pause-leader", ResultInstalled, ResultNotHealed},
+	} {
+		t.Run(c.lie+" "+c.fault, func(t *testing.T) {
+			t.Parallel()
+			for _, how := range []string{"lies", "fails"} {
+				f := newFake(5)
+				if how == "lies" {
+					f.lies = []string{c.lie}
+				} else {
+					f.fails = []string{c.lie}
+				}
+				faults, err := Parse(c.fault)
+				require.NoError(t, err)
+				in, out := faults[0].Install(t.Context(), f, leaders{"n1"}, random(1))
+				require.Equal(t, c.install, out.Result, how)
+				out = in.Heal(t.Context())
+				if how == "fails" && c.lie == "kill" {
+					continue // nothing was killed, and all know it
+				}
+				require.Equal(t, c.heal, out.Result, how)
+				if c.heal != ResultHealed {
+					require.NotEmpty(t, out.Reason)
+				}
+			}
+		})
+	}
+}
+
+func TestSkippedWithoutALeader(t *testing.T) {
+	for _, fault := range All() {
+		f := newFake(5)
+		_, out := fault.Install(t.Context(), f, leaders{}, random(1))
+		require.Equal(t, ResultSkipped, out.Result, fault.Name())
+		require.NotEmpty(t, out.Reason)
+		require.True(t, f.whole())
+	}
+}
+
+func TestOfTwoLeadersTheLatestIsMeant(t *testing.T) {
+	_, out := killLeader.Install(t.Context(), newFake(5), leaders{"n4", "n2"}, random(1))
+	require.Equal(t, []string{"n2"}, out.Targets)
+}
+
+func TestPartitionsLeaveAMajority(t *testing.T) {
+	for _, nodes := range []int{3, 4, 5, 7} {
+		for seed := range uint64(50) {
+			f := newFake(nodes)
+			_, out := split.Install(t.Context(), f, leaders{"n1"}, random(seed))
+			require.Len(t, out.Targets, (nodes-1)/2, "the minority of %d", nodes)
+			require.Len(t, out.Links, 2*len(out.Targets)*(nodes-len(out.Targets)))
+		}
+	}
+}
+
+func TestSplitTakesTheLeaderToEitherSide(t *testing.T) {
+	sides := map[bool]bool{}
+	for seed := range uint64(30) {
+		_, out := split.Install(t.Context(), newFake(5), leaders{"n1"}, random(seed))
+		sides[slices.Contains(out.Targets, "n1")] = true
+	}
+	require.Len(t, sides, 2)
+}
+
+func TestTooFewNodes(t *testing.T) {
+	for _, fault := range All() {
+		err := fault.Check(newFake(1))
+		if fault.Name() == "kill-all" {
+			require.NoError(t, err)
+			continue
+		}
+		require.ErrorContains(t, err, "at least 3 nodes", fault.Name())
+	}
+}
+
+func TestParse(t *testing.T) {
+	names := func(faults []Fault) (names []string) {
+		for _, f := range faults {
+			names = append(names, f.Name())
+		}
+		return names
+	}
+	for list, want := range map[string][]string{
+		"split":                    {"split"},
+		"pause-leader,kill-leader": {"kill-leader", "pause-leader"},
+		"leader, kill-leader":      {"kill-leader", "isolate-leader", "pause-leader"},
+		"none":                     nil,
+		"all":                      names(All()),
+	} {
+		faults, err := Parse(list)
+		require.NoError(t, err, list)
+		require.Equal(t, want, names(faults), list)
+	}
+	for list, hint := range map[string]string{
+		"kill-leder": `did you mean "kill-leader"?`,
+		"":           `there is no fault ""`,
+		"meteor":     "there are kill-leader",
+	} {
+		_, err := Parse(list)
+		require.ErrorContains(t, err, hint)
+	}
+}
+
+func TestPlan(t *testing.T) {
+	timing := Timing{Start: 3 * time.Second, End: 63 * time.Second}
+	for seed := range uint64(100) {
+		plan := Plan(random(seed), All(), timing)
+		require.GreaterOrEqual(t, len(plan), len(All()), "every kind at least once in a minute")
+		seen := map[string]int{}
+		last := timing.Start
+		for i, p := range plan {
+			require.Equal(t, i+1, p.ID)
+			require.GreaterOrEqual(t, p.At, last, "no two overlap")
+			require.Greater(t, p.HealAt, p.At+2*time.Second)
+			last = p.HealAt
+			seen[p.Fault]++
+			if i == len(All())-1 {
+				require.Len(t, seen, len(All()), "a deck holds every kind once")
+			}
+		}
+		require.Less(t, last, timing.End)
+		require.Equal(t, plan, Plan(random(seed), All(), timing), "the same seed, the same plan")
+	}
+	require.Empty(t, Plan(random(1), nil, timing))
+}
+
+func TestRetryLeavesHalfOfTheWindow(t *testing.T) {
+	p := Planned{At: 10 * time.Second, HealAt: 14 * time.Second}
+	_, ok := p.Retry(11 * time.Second)
+	require.True(t, ok)
+	_, ok = p.Retry(12 * time.Second)
+	require.False(t, ok)
+}

@@ -29,6 +29,9 @@ const (
 // the owner follows.
 const tempPrefix = "coup-netns-"
 
+// settleBound is how long a new network may take to carry packets.
+const settleBound = 15 * time.Second
+
 // local is the cluster: processes in network namespaces.
 type local struct {
 	*packet.Network
@@ -94,6 +97,9 @@ func (c *local) start(ctx context.Context) (err error) {
 		peers = append(peers, id+"="+p.address.String())
 	}
 	c.Network = packet.NewNetwork(members)
+	if err := c.Network.Settle(ctx, settleBound); err != nil {
+		return err
+	}
 	for i, p := range c.network.ports {
 		if err := c.addNode(fmt.Sprintf("n%d", i+1), p, strings.Join(peers, ",")); err != nil {
 			return err

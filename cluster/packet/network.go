@@ -119,6 +119,37 @@ func (n *Network) Probe(ctx context.Context, links []cluster.Link) ([]cluster.Pr
 	return probes, nil
 }
 
+// Settle probes every link until all carry, for at most bound. A bridge drops what comes in the
+// first moments after a port was added.
+func (n *Network) Settle(ctx context.Context, bound time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, bound)
+	defer cancel()
+	for waiting := n.links(); len(waiting) > 0; {
+		probes, err := n.Probe(ctx, waiting)
+		if err != nil {
+			return fmt.Errorf("links that carry nothing after %v: %v: %w", bound, waiting, err)
+		}
+		waiting = waiting[:0]
+		for _, p := range probes {
+			if p.Received < p.Sent {
+				waiting = append(waiting, p.Link)
+			}
+		}
+	}
+	return nil
+}
+
+func (n *Network) links() (all []cluster.Link) {
+	for from := range n.members {
+		for to := range n.members {
+			if from != to {
+				all = append(all, cluster.Link{From: from, To: to})
+			}
+		}
+	}
+	return all
+}
+
 func (n *Network) check(l cluster.Link) error {
 	_, from := n.members[l.From]
 	_, to := n.members[l.To]

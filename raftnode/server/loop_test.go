@@ -1,0 +1,272 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"coup/raftnode/bus"
+	"coup/raftnode/fsm"
+	"coup/raftnode/raft"
+	"coup/raftnode/replica"
+)
+
+// scripted is a replica whose answers the test gives. Its lists are guarded by mu.
+type scripted struct {
+	mu        sync.Mutex
+	ticks     int
+	processed int
+	received  []raft.Message
+	proposals []proposal
+	process   func() error              // nil does nothing
+	decide    func(fsm.Command) outcome // nil leaves proposals pending
+	proposed  func()                    // called for each proposal, unless nil
+	state     replica.Status
+}
+
+type proposal struct {
+	command fsm.Command
+	done    func(replica.Result, error)
+}
+
+func (s *scripted) Tick() { s.locked(func() { s.ticks++ }) }
+
+func (s *scripted) Receive(m raft.Message) { s.locked(func() { s.received = append(s.received, m) }) }
+
+func (s *scripted) Propose(c fsm.Command, done func(replica.Result, error)) {
+	s.locked(func() { s.proposals = append(s.proposals, proposal{c, done}) })
+	if s.proposed != nil {
+		s.proposed()
+	}
+	if s.decide != nil {
+		o := s.decide(c)
+		done(o.result, o.err)
+	}
+}
+
+func (s *scripted) Read(key string, done func(replica.Result, error)) {
+	s.Propose(fsm.Command{Key: key}, done)
+}
+
+func (s *scripted) Stale(key string) replica.Result {
+	return replica.Result{Result: fsm.Result{Value: "stale " + key}, Node: "n1"}
+}
+
+func (s *scripted) Process() error {
+	s.locked(func() { s.processed++ })
+	if s.process != nil {
+		return s.process()
+	}
+	return nil
+}
+
+func (s *scripted) Status() replica.Status { return s.state }
+
+func (s *scripted) locked(f func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f()
+}
+
+func (s *scripted) waiting() (n int) {
+	s.locked(func() { n = len(s.proposals) })
+	return n
+}
+
+// running starts the loop and returns a stop that waits for its end.
+func running(t *testing.T, l *Loop, r Replica) (stop func() error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- l.Run(ctx, r, nil) }()
+	stop = sync.OnceValue(func() error {
+		cancel()
+		return <-ended
+	})
+	t.Cleanup(func() { stop() })
+	return stop
+}
+
+func eventually(t *testing.T, what func() bool) {
+	t.Helper()
+	require.Eventually(t, what, 20*time.Second, time.Millisecond)
+}
+
+// One fsync must carry all that is waiting; handing over one request at a time would cost an fsync
+// each.
+func TestOneProcessCarriesAllThatWaits(t *testing.T) {
+	l := NewLoop(nil)
+	r := &scripted{decide: func(fsm.Command) outcome { return outcome{} }}
+	var waiting sync.WaitGroup
+	for range 50 {
+		waiting.Go(func() {
+			_, err := l.do(t.Context(), &request{})
+			require.NoError(t, err)
+		})
+	}
+	eventually(t, func() bool { requests, _, _ := l.waiting(); return requests == 50 })
+	l.Receive(raft.Message{})
+	running(t, l, r)
+	waiting.Wait()
+	r.locked(func() {
+		require.Len(t, r.proposals, 50)
+		require.Len(t, r.received, 1)
+		require.Equal(t, 1, r.processed)
+	})
+}
+
+func TestTicksReachTheReplica(t *testing.T) {
+	l, r := NewLoop(nil), &scripted{}
+	ctx, cancel := context.WithCancel(t.Context())
+	ticks, ended := make(chan time.Time), make(chan error)
+	go func() { ended <- l.Run(ctx, r, ticks) }()
+	for range 3 {
+		ticks <- time.Time{}
+	}
+	cancel()
+	require.NoError(t, <-ended)
+	require.Equal(t, 3, r.ticks)
+}
+
+// A request that the replica never saw is definitely not done; one that it saw may yet be.
+func TestTimeoutTellsWhetherTheRequestWasBegun(t *testing.T) {
+	t.Run("not begun", func(t *testing.T) {
+		l, r := NewLoop(nil), &scripted{}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		_, err := l.do(ctx, &request{})
+		var unanswered *unansweredError
+		require.ErrorAs(t, err, &unanswered)
+		require.True(t, unanswered.definite)
+		// It still stands in the queue, and must not be begun after that was said.
+		running(t, l, r)
+		_, err = l.status(t.Context())
+		require.NoError(t, err)
+		require.Zero(t, r.waiting())
+	})
+	t.Run("begun", func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		l, r := NewLoop(nil), &scripted{proposed: cancel}
+		running(t, l, r)
+		_, err := l.do(ctx, &request{})
+		var unanswered *unansweredError
+		require.ErrorAs(t, err, &unanswered)
+		require.False(t, unanswered.definite)
+		require.False(t, unanswered.stopping)
+	})
+}
+
+// After a failed fsync nothing may be acknowledged, and no request may look definitely undone.
+func TestFailureEndsTheLoopAndAnswersNothing(t *testing.T) {
+	broken := errors.New("fsync: input/output error")
+	l := NewLoop(nil)
+	r := &scripted{process: func() error { return broken }}
+	failed := make(chan error, 1)
+	go func() {
+		_, err := l.do(context.Background(), &request{})
+		failed <- err
+	}()
+	eventually(t, func() bool { requests, _, _ := l.waiting(); return requests == 1 })
+	require.ErrorIs(t, l.Run(t.Context(), r, nil), broken)
+	var unanswered *unansweredError
+	require.ErrorAs(t, <-failed, &unanswered)
+	require.True(t, unanswered.stopping)
+	require.False(t, unanswered.definite, "it may be on other disks")
+
+	_, err := l.do(t.Context(), &request{})
+	require.ErrorAs(t, err, &unanswered)
+	require.True(t, unanswered.definite, "it came after the end")
+	_, err = l.status(t.Context())
+	require.ErrorAs(t, err, &unanswered)
+}
+
+// Queues have bounds: a node that cannot keep up refuses, and does not swallow its memory.
+func TestQueuesAreBounded(t *testing.T) {
+	l := NewLoop(nil)
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range maxRequests {
+		_, err := l.do(over, &request{})
+		require.NotErrorIs(t, err, errQueueFull)
+	}
+	_, err := l.do(over, &request{})
+	require.ErrorIs(t, err, errQueueFull)
+
+	l = NewLoop(nil)
+	_, err = l.do(over, &request{command: fsm.Command{Value: string(make([]byte, maxRequestBytes+1))}})
+	require.ErrorIs(t, err, errQueueFull)
+	for range maxMessages + 7 {
+		l.Receive(raft.Message{})
+	}
+	_, messages, dropped := l.waiting()
+	require.Equal(t, maxMessages, messages)
+	require.Equal(t, uint64(7), dropped)
+}
+
+// asking is a replica that sends on the bus when it is told to process.
+type asking struct {
+	scripted
+	bus       bus.Bus
+	onProcess func()
+}
+
+func (a *asking) Process() error {
+	if a.onProcess != nil {
+		a.onProcess()
+	}
+	return nil
+}
+
+// The replica is single-threaded: what a bus tells on goroutines of its own must reach it on the
+// loop's, and nothing of a cancelled message may.
+func TestBusAnswersOnTheLoop(t *testing.T) {
+	l := NewLoop(nil)
+	direct := &concurrentBus{}
+	r := &asking{bus: l.Bus(direct)}
+	var inProcess, answers, cancelled int // touched by the loop alone, or after its end
+	done := make(chan struct{})
+	r.onProcess = func() {
+		r.onProcess = nil
+		inProcess++
+		for range 10 {
+			r.bus.Send("n1", "n2", raft.Message{}, func(raft.Message, error) {
+				if answers++; answers == 10 {
+					close(done)
+				}
+			})
+			id := r.bus.Send("n1", "n2", raft.Message{}, func(raft.Message, error) { cancelled++ })
+			r.bus.Cancel(id)
+		}
+		inProcess--
+	}
+	stop := running(t, l, r)
+	l.rouse()
+	<-done
+	direct.running.Wait()
+	_, err := l.status(t.Context())
+	require.NoError(t, err)
+	require.NoError(t, stop())
+	require.Zero(t, inProcess)
+	require.Equal(t, 10, answers)
+	require.Zero(t, cancelled)
+	require.Equal(t, 10, direct.cancelled)
+}
+
+// concurrentBus answers each message on another goroutine, even those that were cancelled.
+type concurrentBus struct {
+	last      bus.MessageID
+	cancelled int
+	running   sync.WaitGroup
+}
+
+func (b *concurrentBus) Send(_, _ raft.NodeID, m raft.Message, onResponse func(raft.Message, error)) bus.MessageID {
+	b.last++
+	b.running.Go(func() { onResponse(m, nil) })
+	return b.last
+}
+
+func (b *concurrentBus) Respond(_, _ raft.NodeID, _ raft.Message) {}
+func (b *concurrentBus) Cancel(bus.MessageID)                     { b.cancelled++ }

@@ -1,0 +1,74 @@
+package checker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"coup/history"
+)
+
+// Canary runs small histories of known verdicts through the very checkers and the conclusion that
+// judge a run: a sound one that must pass, and broken ones that must each be caught by the checker
+// that is there for it. The error tells what was misjudged.
+func Canary() error {
+	var misjudged []error
+	for _, bird := range canaries() {
+		options := Options{Workers: 1, KeyTimeout: time.Minute, AllowNoFaults: true, MinOps: 1, MinBefore: 1}
+		report := Conclude(bird.evidence, find(context.Background(), bird.evidence, options), options)
+		var wrong error
+		if report.Verdict != bird.verdict {
+			wrong = fmt.Errorf("%s: the verdict is %s, not %s", bird.name, report.Verdict, bird.verdict)
+		}
+		for _, result := range report.Checkers {
+			if caught := result.Verdict == Violation; caught != (result.Name == bird.caughtBy) {
+				wrong = fmt.Errorf("%s: the checker of %s says %s", bird.name, result.Name, result.Verdict)
+			}
+		}
+		misjudged = append(misjudged, wrong)
+	}
+	return errors.Join(misjudged...)
+}
+
+// canary is a history of known verdict.
+type canary struct {
+	name     string
+	verdict  Verdict
+	caughtBy string // the one checker that finds the violation
+	evidence Evidence
+}
+
+func canaries() []canary {
+	sound := func() Evidence {
+		at := func(ms int) time.Duration { return time.Duration(ms) * time.Millisecond }
+		op := func(index, begin, end int, f history.F, in, out history.Value, revision uint64) history.Op {
+			return history.Op{
+				Index: int64(index), Process: index % 3, F: f, Key: "k", In: in, Out: out,
+				Invoke: at(begin), Return: at(end), Outcome: history.OK, Node: "n1", Revision: revision, Term: 1,
+			}
+		}
+		return Evidence{
+			Ops: []history.Op{
+				op(0, 10, 20, history.Write, history.Int(1), nil, 5),
+				op(1, 15, 40, history.CAS, history.Pair{1, 2}, nil, 6),
+				op(2, 50, 60, history.Read, nil, history.Int(2), 6),
+				op(3, 110, 120, history.Read, nil, history.Int(2), 6),
+			},
+			Observations: []Observation{{Asked: at(5), Time: at(6), Node: "n1", Role: "leader", Term: 1}},
+			Timeline:     Timeline{Load: at(1), Quiet: at(90), Final: at(100), End: at(130)},
+		}
+	}
+	stale, usurped, renumbered := sound(), sound(), sound()
+	stale.Ops[2].Out, stale.Ops[2].Revision = history.Int(1), 0
+	usurped.Observations = append(usurped.Observations, Observation{
+		Asked: 70 * time.Millisecond, Time: 71 * time.Millisecond, Node: "n2", Role: "leader", Term: 1,
+	})
+	renumbered.Ops[2].Revision = 5
+	return []canary{
+		{"a sound history", Pass, "", sound()},
+		{"a stale read", Violation, NameLinearizability, stale},
+		{"two leaders of a term", Violation, NameLeaders, usurped},
+		{"a value with two revisions", Violation, NameRevisions, renumbered},
+	}
+}

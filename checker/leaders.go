@@ -1,0 +1,120 @@
+package checker
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	"coup/history"
+)
+
+// Finding is what a checker of an invariant came to.
+type Finding struct {
+	Summary string   // what it looked at
+	Broken  []string // where the invariant does not hold, a sentence each
+}
+
+// claim is evidence that a node led a term.
+type claim struct {
+	at   time.Duration
+	node string
+	term uint64
+	how  string
+	past bool // told after the fact: at is only when it became known
+}
+
+// Leaders checks that no term has two leaders (Raft paper, figure 3: Election Safety), and that a
+// node that has led a term never again speaks from a lower one. A node claims a term when it says
+// that it leads or led it, and when it answers an operation in it: only a leader does.
+func Leaders(evidence Evidence) Finding {
+	claims := leaderClaims(evidence)
+	finding := Finding{}
+	first := make(map[uint64]claim) // by term
+	highest := make(map[string]claim)
+	accused := make(map[string]bool)
+	for _, c := range claims {
+		holder, taken := first[c.term]
+		switch pair := fmt.Sprint(c.term, c.node); {
+		case !taken:
+			first[c.term] = c
+		case holder.node != c.node && !accused[pair]:
+			accused[pair] = true
+			finding.Broken = append(finding.Broken, fmt.Sprintf(
+				"Term %d had two leaders: %s %s at %s, and %s %s at %s.",
+				c.term, holder.node, holder.how, clock(holder.at), c.node, c.how, clock(c.at)))
+		}
+	}
+	finding.Summary = fmt.Sprintf("%d terms had a leader, and none had two.", len(first))
+	if len(finding.Broken) > 0 {
+		finding.Summary = fmt.Sprintf("Of %d terms with a leader, some had two.", len(first))
+	}
+
+	// An operation answered in a term, or an observation, at its whole length: only what was asked
+	// after a claim was made can contradict it.
+	spoken := spokenTerms(evidence)
+	slices.SortStableFunc(spoken, func(a, b speech) int { return cmp.Compare(a.asked, b.asked) })
+	next := 0
+	told := make(map[string]bool)
+	for _, s := range spoken {
+		for ; next < len(claims) && claims[next].at < s.asked; next++ {
+			if c := claims[next]; c.term > highest[c.node].term {
+				highest[c.node] = c
+			}
+		}
+		if was := highest[s.node]; s.term < was.term && !told[s.node] {
+			told[s.node] = true
+			finding.Broken = append(finding.Broken, fmt.Sprintf(
+				"%s fell back: it %s of term %d at %s, and was in term %d at %s.",
+				s.node, was.how, was.term, clock(was.at), s.term, clock(s.at)))
+		}
+	}
+	return finding
+}
+
+// leaderClaims are in the order of time.
+func leaderClaims(evidence Evidence) []claim {
+	var claims []claim
+	for _, o := range evidence.Observations {
+		if o.Role == "leader" {
+			claims = append(claims, claim{o.Time, o.Node, o.Term, "said that it was the leader", false})
+		}
+		for _, reign := range o.Reigns {
+			claims = append(claims, claim{o.Time, o.Node, reign.Term, "said that it had been the leader", true})
+		}
+	}
+	for _, op := range evidence.Ops {
+		if op.Outcome == history.OK && op.Term > 0 {
+			claims = append(claims, claim{op.Return, op.Node, op.Term, "answered as leader", false})
+		}
+	}
+	slices.SortStableFunc(claims, func(a, b claim) int { return cmp.Compare(a.at, b.at) })
+	return claims
+}
+
+// speech is a node telling its own term of some moment between asked and at.
+type speech struct {
+	asked, at time.Duration
+	node      string
+	term      uint64
+}
+
+func spokenTerms(evidence Evidence) []speech {
+	var spoken []speech
+	for _, o := range evidence.Observations {
+		if o.Error == "" {
+			spoken = append(spoken, speech{o.Asked, o.Time, o.Node, o.Term})
+		}
+	}
+	for _, op := range evidence.Ops {
+		if op.Outcome == history.OK && op.Term > 0 {
+			spoken = append(spoken, speech{op.Invoke, op.Return, op.Node, op.Term})
+		}
+	}
+	return spoken
+}
+
+// clock writes a time of the run for people.
+func clock(at time.Duration) string {
+	return fmt.Sprintf("%.3f s", at.Seconds())
+}

@@ -1,0 +1,39 @@
+package results
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+
+	"coup/checker"
+)
+
+// Verdict is verdict.json.
+type Verdict struct {
+	Schema int `json:"schema"` // 1
+	checker.Report
+}
+
+// Check judges what a run's folder holds, and writes verdict.json, summary.md, junit.xml and the pages
+// of broken keys anew. It works on the folder of a killed run too, whose verdict is a violation or
+// else inconclusive. An error means that the folder cannot be read or written.
+func Check(ctx context.Context, dir string) (checker.Report, error) {
+	info, evidence, err := Load(dir)
+	if err != nil {
+		return checker.Report{}, err
+	}
+	pages := filepath.Join(dir, dirPages)
+	if err := os.RemoveAll(pages); err != nil {
+		return checker.Report{}, err
+	}
+	report := checker.Check(ctx, evidence, checker.Options{
+		MinOps: info.Check.MinOps, MinBefore: info.Check.MinBefore, AllowNoFaults: info.Check.AllowNoFaults, Pages: pages,
+	})
+	return report, errors.Join(
+		writeJSON(filepath.Join(dir, fileVerdict), Verdict{1, report}),
+		writeWhole(filepath.Join(dir, fileSummary), func(w io.Writer) error { return writeSummary(w, info, evidence, report) }),
+		writeWhole(filepath.Join(dir, fileJUnit), func(w io.Writer) error { return writeJUnit(w, info, report) }),
+	)
+}

@@ -55,6 +55,18 @@ func Conclude(evidence Evidence, findings Findings, options Options) Report {
 		conclude(found[0].Checker, found[0].Text, found)
 	}
 
+	var names []string
+	noticed := map[string][]Reason{}
+	for _, f := range evidence.Findings {
+		if noticed[f.Checker] == nil {
+			names = append(names, f.Checker)
+		}
+		noticed[f.Checker] = append(noticed[f.Checker], f)
+	}
+	for _, name := range names {
+		conclude(name, fmt.Sprintf("%d things were noticed while it ran.", len(noticed[name])), noticed[name])
+	}
+
 	slices.SortStableFunc(report.Reasons, func(a, b Reason) int { return cmp.Compare(a.Verdict.rank(), b.Verdict.rank()) })
 	report.Verdict = Pass
 	if len(report.Reasons) > 0 {

@@ -1,0 +1,182 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"coup/runner"
+)
+
+func newBench() *cobra.Command {
+	o := runner.BenchOptions{Nodes: 5, Clients: 32, Duration: 20 * time.Second, ValueSize: 256, Timeout: 5 * time.Second}
+	var env, write string
+	cmd := &cobra.Command{
+		Use:   "bench",
+		Short: "Measure throughput without faults",
+		Long: `Measure a cluster without faults: clients in a closed loop write distinct keys, then read them
+linearizably. Every write is synced to disk on a majority.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return bench(cmd, o, env, write) },
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&env, "env", "auto", "where the nodes run: docker, netns, or auto for the first that works")
+	flags.IntVar(&o.Nodes, "nodes", o.Nodes, "nodes in the cluster")
+	flags.IntVar(&o.Clients, "clients", o.Clients, "clients, each with one operation at a time")
+	flags.DurationVar(&o.Duration, "duration", o.Duration, "how long to write, and how long to read")
+	flags.IntVar(&o.ValueSize, "value-size", o.ValueSize, "bytes in a value")
+	flags.StringVar(&o.Binary, "raftnode", "", "path of the raftnode binary; beside this program when not given")
+	flags.StringVar(&write, "write", "", "page to write the table into, between its markers")
+	return cmd
+}
+
+func bench(cmd *cobra.Command, o runner.BenchOptions, env, write string) error {
+	for _, v := range []struct {
+		flag  string
+		right bool
+		want  string
+	}{
+		{"nodes", o.Nodes >= 1 && o.Nodes <= 25, "from 1 to 25"},
+		{"clients", o.Clients >= 1 && o.Clients <= 10_000, "from 1 to 10000"},
+		{"duration", o.Duration >= time.Second && o.Duration <= time.Hour, "from 1s to 1h"},
+		{"value-size", o.ValueSize >= 0 && o.ValueSize <= 1<<19, "from 0 to 524288"},
+	} {
+		if !v.right {
+			return &usageError{fmt.Errorf("--%s: it must be %s", v.flag, v.want)}
+		}
+	}
+	var err error
+	if o.Binary, err = nodeBinary(o.Binary); err != nil {
+		return &usageError{err}
+	}
+	environment, err := chooseEnvironment(cmd.Context(), env)
+	if err != nil {
+		return err
+	}
+	if err := environment.enter(); err != nil {
+		return err
+	}
+	if o.Dir, err = os.MkdirTemp("", "coup-bench-"); err != nil {
+		return err
+	}
+	t := newTerminal(os.Stdout)
+	t.Printf("%s  %d nodes on %s\n", t.paint(bold, "coup bench"), o.Nodes, environment.name)
+	gentle, _, release := interrupts(cmd.Context(), t)
+	defer release()
+	measured, err := runner.Bench(gentle, o, environment.start, t)
+	if err != nil {
+		return fmt.Errorf("%w; logs are in %s", err, o.Dir)
+	}
+	if err := os.RemoveAll(o.Dir); err != nil {
+		return err
+	}
+	machine, err := describeMachine(filepath.Dir(o.Dir))
+	if err != nil {
+		return err
+	}
+	rows := [][]string{{"operation", "ok", "failed", "ops/s", "p50", "p99"}}
+	for _, m := range measured {
+		rows = append(rows, []string{m.Operation, count(m.OK), count(m.Failed), count(int(m.PerSecond)), latency(m.P50), latency(m.P99)})
+	}
+	t.Printf("\n%s\n  %s\n", t.table(rows), machine)
+	if write == "" {
+		return nil
+	}
+	return writePage(write, page(o, environment.name, machine, rows))
+}
+
+// The markers in a page, between which the table is replaced.
+const (
+	pageBegin = "<!-- bench: begin -->"
+	pageEnd   = "<!-- bench: end -->"
+)
+
+// page is the table as Markdown.
+func page(o runner.BenchOptions, environment, machine string, rows [][]string) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%d nodes (%s), %d clients in a closed loop for %v a phase, values of %d bytes, every write\nsynced to disk on a majority. %s.\n\n",
+		o.Nodes, environment, o.Clients, o.Duration, o.ValueSize, machine)
+	for i, row := range rows {
+		fmt.Fprintf(&b, "| %s |\n", strings.Join(row, " | "))
+		if i == 0 {
+			b.WriteString("|---|" + strings.Repeat("---:|", len(row)-1) + "\n")
+		}
+	}
+	return b.String()
+}
+
+// writePage puts text between the markers of a page. A page that is missing is made.
+func writePage(path, text string) error {
+	old, err := os.ReadFile(path)
+	if os.IsNotExist(err) {
+		old = []byte("# Performance\n\n`make bench` measures this and writes it here.\n\n" + pageBegin + "\n" + pageEnd + "\n")
+	} else if err != nil {
+		return err
+	}
+	before, rest, begins := strings.Cut(string(old), pageBegin)
+	_, after, ends := strings.Cut(rest, pageEnd)
+	if !begins || !ends {
+		return fmt.Errorf("%s has no %s and %s to write between", path, pageBegin, pageEnd)
+	}
+	return os.WriteFile(path, []byte(before+pageBegin+"\n"+text+pageEnd+after), 0o644)
+}
+
+// describeMachine tells what the figures were measured on; dir is where the nodes' data was.
+func describeMachine(dir string) (string, error) {
+	var uname unix.Utsname
+	if err := unix.Uname(&uname); err != nil {
+		return "", fmt.Errorf("ask for the kernel's version: %w", err)
+	}
+	fsync, err := measureFsync(dir)
+	if err != nil {
+		return "", fmt.Errorf("measure fsync: %w", err)
+	}
+	return fmt.Sprintf("%s, %d CPUs, Linux %s, fsync of 4 KiB takes %s (median of %d)",
+		cpuModel(), runtime.NumCPU(), unix.ByteSliceToString(uname.Release[:]), latency(fsync), fsyncs), nil
+}
+
+func cpuModel() string {
+	info, err := os.ReadFile("/proc/cpuinfo")
+	if err == nil {
+		for line := range strings.Lines(string(info)) {
+			if name, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(name) == "model name" {
+				return strings.TrimSpace(value)
+			}
+		}
+	}
+	return runtime.GOARCH
+}
+
+// fsyncs is how many are measured.
+const fsyncs = 101
+
+// measureFsync is the median time of appending 4 KiB to a file and syncing it.
+func measureFsync(dir string) (time.Duration, error) {
+	file, err := os.CreateTemp(dir, "coup-fsync-")
+	if err != nil {
+		return 0, err
+	}
+	defer os.Remove(file.Name())
+	defer file.Close()
+	block := make([]byte, 4096)
+	var took []time.Duration
+	for range fsyncs {
+		begun := time.Now()
+		if _, err := file.Write(block); err != nil {
+			return 0, err
+		}
+		if err := file.Sync(); err != nil {
+			return 0, err
+		}
+		took = append(took, time.Since(begun))
+	}
+	slices.Sort(took)
+	return took[len(took)/2], nil
+}

@@ -1,0 +1,178 @@
+package main
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"coup/nemesis"
+	"coup/runner"
+)
+
+// runFlags are what the commands that run something share.
+type runFlags struct {
+	options     runner.Options
+	environment string
+	seed        string
+	faults      string
+}
+
+func newRun() *cobra.Command {
+	f := runFlags{options: runner.Defaults()}
+	cmd := &cobra.Command{
+		Use:   "run",
+		Short: "Run a workload under faults, and check it",
+		Long: `Start a cluster, run a workload on it while faults come and go, heal everything, read everything a
+last time, check the history, and answer with a verdict and the evidence.`,
+		Example: `  coup run --duration 10m
+  coup run --env netns --nodes 3 --faults kill-leader,split --seed 42
+  coup run --faults none --rate 1000`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
+	}
+	flags := cmd.Flags()
+	f.bindCommon(flags)
+	o := &f.options
+	flags.StringVar(&f.faults, "faults", "all", "which faults: names or groups with commas between, or none\n"+faultList())
+	flags.IntVar(&o.Nodes, "nodes", o.Nodes, "nodes in the cluster")
+	flags.DurationVar(&o.Duration, "duration", o.Duration, "how long the workload lasts, warm-up included")
+	flags.DurationVar(&o.WarmUp, "warm-up", o.WarmUp, "how long it lasts before the first fault")
+	flags.Float64Var(&o.Rate, "rate", o.Rate, "operations a second, of all clients together")
+	flags.IntVar(&o.Concurrency, "concurrency", o.Concurrency, "clients")
+	flags.IntVar(&o.Keys, "keys", o.Keys, "keys in use at a time")
+	flags.DurationVar(&o.Interval, "interval", o.Interval, "from one fault to the next, on average")
+	flags.DurationVar(&o.Window, "window", o.Window, "how long a fault is in force, on average; 0 for what suits the interval")
+	flags.DurationVar(&o.OpTimeout, "op-timeout", o.OpTimeout, "how long a client waits for an answer")
+	flags.BoolVar(&o.LoseUnsynced, "lose-unsynced", o.LoseUnsynced, "what a node has not synced dies with its process")
+	flags.StringVar(&o.Name, "name", o.Name, "name of the run's folder in the results folder")
+	flags.StringArrayVar(&o.NodeFlags, "node-flag", nil, "a further argument for every node; may be repeated")
+	return cmd
+}
+
+// bindCommon are the flags that `coup verify` has too.
+func (f *runFlags) bindCommon(flags *pflag.FlagSet) {
+	flags.StringVar(&f.environment, "env", "auto", "where the nodes run: docker, netns, or auto for the first that works")
+	flags.StringVar(&f.seed, "seed", "", "number that every random choice comes from; drawn when not given")
+	flags.StringVar(&f.options.Results, "results", f.options.Results, "folder that keeps runs")
+	flags.StringVar(&f.options.Binary, "raftnode", "", "path of the raftnode binary; beside this program when not given")
+}
+
+// faultList lists the faults for the help text.
+func faultList() string {
+	var names []string
+	for _, fault := range nemesis.All() {
+		names = append(names, fault.Name())
+	}
+	return "(" + strings.Join(names, ", ") + ")"
+}
+
+// run does a whole run and ends with the exit code of its verdict. Everything that can be refused is
+// refused before anything is started.
+func (f *runFlags) run(cmd *cobra.Command) error {
+	o := &f.options
+	faults, err := nemesis.Parse(f.faults)
+	if err != nil {
+		return &usageError{fmt.Errorf("--faults: %w", err)}
+	}
+	o.Faults = []string{}
+	for _, fault := range faults {
+		o.Faults = append(o.Faults, fault.Name())
+	}
+	if o.Seed, err = parseSeed(f.seed); err != nil {
+		return err
+	}
+	if err := o.Validate(faults); err != nil {
+		return &usageError{err}
+	}
+	if o.Binary, err = nodeBinary(o.Binary); err != nil {
+		return &usageError{err}
+	}
+	if err := o.Writable(); err != nil {
+		return &usageError{err}
+	}
+	environment, err := chooseEnvironment(cmd.Context(), f.environment)
+	if err != nil {
+		return err
+	}
+	if err := environment.enter(); err != nil {
+		return err
+	}
+	o.Environment = environment.name
+	o.Repeat = repeat(cmd, o.Environment, o.Seed)
+
+	t := newTerminal(os.Stdout)
+	t.header(cmd, *o, environment.why)
+	gentle, hurried, release := interrupts(cmd.Context(), t)
+	defer release()
+	conclusion, err := runner.Run(gentle, hurried, runner.Setup{
+		Options: *o, Faults: faults, Start: environment.start, Observer: t, Command: os.Args, Version: version(),
+	})
+	if err != nil {
+		var option *runner.OptionError
+		if errors.As(err, &option) {
+			return &usageError{err}
+		}
+		return err
+	}
+	t.conclude(conclusion, *o)
+	if code := conclusion.Report.Verdict.ExitCode(); code != 0 {
+		return exitCode(code)
+	}
+	return nil
+}
+
+// parseSeed takes any unsigned 64-bit number; an empty string draws one.
+func parseSeed(text string) (uint64, error) {
+	if text == "" {
+		var b [8]byte
+		if _, err := rand.Read(b[:]); err != nil {
+			return 0, fmt.Errorf("draw a seed: %w", err)
+		}
+		// Short enough to be read out and typed again.
+		return binary.LittleEndian.Uint64(b[:]) % 1e9, nil
+	}
+	seed, err := strconv.ParseUint(text, 0, 64)
+	if err != nil {
+		return 0, &usageError{fmt.Errorf("--seed: %q is no number from 0 to 2^64-1", text)}
+	}
+	return seed, nil
+}
+
+// repeat is the command line that runs the same again.
+func repeat(cmd *cobra.Command, environment string, seed uint64) string {
+	line := []string{cmd.CommandPath()}
+	cmd.Flags().Visit(func(f *pflag.Flag) {
+		switch f.Name {
+		case "env", "seed":
+		case "node-flag":
+			values, _ := cmd.Flags().GetStringArray(f.Name)
+			for _, v := range values {
+				line = append(line, "--node-flag="+quote(v))
+			}
+		case "lose-unsynced":
+			line = append(line, "--lose-unsynced="+f.Value.String())
+		default:
+			line = append(line, "--"+f.Name, quote(f.Value.String()))
+		}
+	})
+	line = append(line, "--env", environment, "--seed", fmt.Sprint(seed))
+	return strings.Join(line, " ")
+}
+
+// quote makes a word safe for a shell.
+func quote(word string) string {
+	plain := func(r rune) bool {
+		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_./,:=+@%", r)
+	}
+	if word != "" && strings.IndexFunc(word, func(r rune) bool { return !plain(r) }) < 0 {
+		return word
+	}
+	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
+}

@@ -1,0 +1,170 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"coup/checker"
+	"coup/runner"
+)
+
+// header says what is about to be run, the seed first.
+func (t *terminal) header(cmd *cobra.Command, o runner.Options, why string) {
+	faults := "no faults"
+	if len(o.Faults) > 0 {
+		faults = "faults: " + strings.Join(o.Faults, ", ")
+	}
+	environment := o.Environment
+	if why != "" {
+		environment += " (" + why + ")"
+	}
+	t.Printf("%s  seed %s\n", t.paint(bold, cmd.CommandPath()), t.paint(bold, fmt.Sprint(o.Seed)))
+	for _, line := range []string{
+		fmt.Sprintf("%d nodes on %s", o.Nodes, environment),
+		fmt.Sprintf("%v of %d clients, %s operations a second, %d keys", o.Duration, o.Concurrency, number(o.Rate), o.Keys),
+		faults,
+	} {
+		t.Printf("%s", t.paragraph(line))
+	}
+}
+
+// conclude prints what came of a run.
+func (t *terminal) conclude(c runner.Conclusion, o runner.Options) {
+	t.report(c.Report)
+	t.Printf("  %-7s %s\n  %-7s %s\n  %-7s %s\n", "run", relative(c.Dir), "report", relative(filepath.Join(c.Dir, "report.html")), "repeat", o.Repeat)
+}
+
+// relative is a path as a person in this folder would type it.
+func relative(path string) string {
+	here, err := os.Getwd()
+	if err != nil {
+		return path
+	}
+	if short, err := filepath.Rel(here, path); err == nil && !strings.HasPrefix(short, "..") {
+		return short
+	}
+	return path
+}
+
+// report prints figures, coverage and verdict.
+func (t *terminal) report(r checker.Report) {
+	t.Printf("\n")
+	if rows := operations(r.Stats); len(rows) > 1 {
+		t.Printf("%s  longest time without an ok: %s\n\n", t.table(rows), latency(r.Stats.Gap.Length()))
+	}
+	if rows := faults(r); len(rows) > 1 {
+		t.Printf("%s\n", t.table(rows))
+	}
+	for _, result := range r.Checkers {
+		mark := t.paint(green, "✓")
+		if result.Verdict != checker.Pass {
+			mark = t.paint(red, "✗")
+		}
+		t.Printf("  %s %s\n", mark, t.hanging(result.Name+": "+result.Summary, 4))
+	}
+	t.Printf("\n%s\n", t.verdict(r))
+}
+
+// verdict is the answer in words, with the reasons for it.
+func (t *terminal) verdict(r checker.Report) string {
+	word := strings.ToUpper(string(r.Verdict))
+	var b strings.Builder
+	switch r.Verdict {
+	case checker.Pass:
+		b.WriteString(t.paint(green, word) + "  " + "everything was checked, and nothing is missing\n")
+	case checker.Violation:
+		b.WriteString(t.paint(red, word) + "  " + "the cluster broke a promise\n")
+	case checker.Harness:
+		b.WriteString(t.paint(red, word) + "  " + "the suite itself failed: this run says nothing of the cluster\n")
+	case checker.Unavailable:
+		b.WriteString(t.paint(yellow, word) + "  " + "nothing was lost, but a healthy cluster did not serve\n")
+	default:
+		b.WriteString(t.paint(yellow, word) + "  " + "nothing wrong was found, but too little was proven\n")
+	}
+	for _, reason := range r.Reasons {
+		b.WriteString("  - " + t.hanging(reason.Text, 4) + "\n")
+	}
+	return b.String()
+}
+
+// operations is the table of operations by kind.
+func operations(s checker.Stats) [][]string {
+	rows := [][]string{{"operation", "ok", "fail", "info", "p50", "p99", "max"}}
+	for _, op := range s.Ops {
+		rows = append(rows, []string{
+			string(op.F), count(op.OK), count(op.Fail), count(op.Info), latency(op.P50), latency(op.P99), latency(op.Max),
+		})
+	}
+	return rows
+}
+
+// faults is the table of faults, with what succeeded while each was in force.
+func faults(r checker.Report) [][]string {
+	rows := [][]string{{"fault", "installed", "in force", "read ok", "write ok", "cas ok", "ok after"}}
+	counts := map[string]checker.FaultCount{}
+	for _, c := range r.Faults {
+		counts[c.Fault] = c
+	}
+	of := func(c checker.Count) string { return fmt.Sprintf("%s/%s", count(c.OK), count(c.Invoked)) }
+	for _, row := range r.Coverage.Rows {
+		c := counts[row.Fault]
+		rows = append(rows, []string{
+			row.Fault, fmt.Sprintf("%d/%d", c.Installed, c.Planned), seconds(row.InForce),
+			of(row.Read), of(row.Write), of(row.CAS), count(row.OKAfter),
+		})
+	}
+	return rows
+}
+
+// latency writes a short time with three digits at most.
+func latency(d time.Duration) string {
+	switch {
+	case d < 100*time.Microsecond:
+		return fmt.Sprintf("%dµs", d.Microseconds())
+	case d < 10*time.Millisecond:
+		return fmt.Sprintf("%.1fms", d.Seconds()*1e3)
+	case d < time.Second:
+		return fmt.Sprintf("%dms", d.Milliseconds())
+	}
+	return fmt.Sprintf("%.1fs", d.Seconds())
+}
+
+// number writes a number without digits that say nothing.
+func number(f float64) string { return strings.TrimSuffix(fmt.Sprintf("%.1f", f), ".0") }
+
+// paragraph indents text by two columns, wrapped at the terminal's width.
+func (t *terminal) paragraph(text string) string { return "  " + t.hanging(text, 2) + "\n" }
+
+// hanging wraps text at the terminal's width, with the lines after the first indented.
+func (t *terminal) hanging(text string, indent int) string {
+	width := max(20, min(t.width(), 100)-indent)
+	var lines []string
+	for line := range strings.Lines(text) {
+		lines = append(lines, wrap(strings.TrimSpace(line), width)...)
+	}
+	return strings.Join(lines, "\n"+strings.Repeat(" ", indent))
+}
+
+// wrap breaks text between words into lines of at most width columns. A longer word gets a line of
+// its own.
+func wrap(text string, width int) []string {
+	var lines []string
+	line := ""
+	for _, word := range strings.Fields(text) {
+		switch {
+		case line == "":
+			line = word
+		case len([]rune(line))+1+len([]rune(word)) <= width:
+			line += " " + word
+		default:
+			lines = append(lines, line)
+			line = word
+		}
+	}
+	return append(lines, line)
+}

@@ -1,0 +1,234 @@
+package runner
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"runtime"
+	"time"
+
+	"coup/checker"
+	"coup/cluster"
+	"coup/nemesis"
+	"coup/results"
+	"coup/workload"
+)
+
+// Setup is all that a run needs.
+type Setup struct {
+	Options  Options // validated
+	Faults   []nemesis.Fault
+	Start    func(context.Context, cluster.Options) (cluster.Cluster, error)
+	Observer Observer
+	Command  []string // as typed
+	Version  string   // of the suite
+}
+
+// Conclusion is what came of a run.
+type Conclusion struct {
+	Report checker.Report
+	Dir    string // the run's folder
+}
+
+// collectBound is how long copying the nodes' logs and data may take.
+const collectBound = 60 * time.Second
+
+// nameSuite is the checker that failures of the suite and interrupts are filed under.
+const nameSuite = "run"
+
+// Run does a whole run. When ctx ends the workload does; what is in force is healed, and what was
+// recorded is checked. When hurried ends, too, nothing more is done but to remove the cluster, which
+// is removed in any case. An error means that there is no verdict, because nothing was run.
+func Run(ctx, hurried context.Context, s Setup) (Conclusion, error) {
+	info, err := s.info(time.Now())
+	if err != nil {
+		return Conclusion{}, err
+	}
+	run, err := results.Create(s.Options.Results, info)
+	if err != nil {
+		return Conclusion{}, err
+	}
+	r := &running{Setup: s, run: run, info: info}
+	defer r.close()
+	r.play(ctx, hurried)
+	return r.conclude(hurried)
+}
+
+// running is a run between its folder's making and its verdict.
+type running struct {
+	Setup
+	run     *results.Run
+	info    results.Info
+	cluster cluster.Cluster // nil until it was started
+	deaths  []cluster.Death // that nobody asked for
+}
+
+// info is what run.json says from the beginning.
+func (s Setup) info(now time.Time) (results.Info, error) {
+	encoded, err := json.Marshal(s.Options)
+	if err != nil {
+		return results.Info{}, fmt.Errorf("encode the options: %w", err)
+	}
+	options := map[string]any{}
+	if err := json.Unmarshal(encoded, &options); err != nil {
+		return results.Info{}, fmt.Errorf("encode the options: %w", err)
+	}
+	counts := map[string]int{}
+	for _, planned := range planFaults(s.Options, s.Faults) {
+		counts[planned.Fault]++
+	}
+	plan := []checker.Plan{}
+	for _, fault := range s.Faults {
+		plan = append(plan, checker.Plan{Fault: fault.Name(), Count: counts[fault.Name()], KeepsQuorum: fault.KeepsQuorum()})
+	}
+	return results.Info{
+		Name: s.Options.Name, Seed: s.Options.Seed, Command: s.Command, Environment: s.Options.Environment,
+		Versions: map[string]string{"go": runtime.Version(), "coup": s.Version, "raftnode": s.Version},
+		Options:  options, Plan: plan, Started: now.UTC(),
+		Check: results.CheckOptions{AllowNoFaults: len(s.Faults) == 0},
+	}, nil
+}
+
+// find files something that the run itself found.
+func (r *running) find(verdict checker.Verdict, format string, args ...any) {
+	r.info.Findings = append(r.info.Findings, checker.Reason{
+		Verdict: verdict, Checker: nameSuite, Text: fmt.Sprintf(format, args...),
+	})
+}
+
+func (r *running) problem(format string, args ...any) {
+	r.info.Problems = append(r.info.Problems, fmt.Sprintf(format, args...))
+}
+
+// play starts the cluster, runs the loop, and notes what it found.
+func (r *running) play(ctx, hurried context.Context) {
+	step := fmt.Sprintf("start %d nodes", r.Options.Nodes)
+	begun := time.Now()
+	r.Observer.Step(Step{Name: step, State: StepBegan})
+	c, err := r.Start(ctx, cluster.Options{
+		Run: runName(r.Options.Name, begun), Nodes: r.Options.Nodes, Binary: r.Options.Binary,
+		LoseUnsynced: r.Options.LoseUnsynced, NodeArguments: r.Options.NodeFlags, Dir: r.run.Dir(),
+		Progress: func(text string) { r.Observer.Step(Step{Name: step, Detail: text, State: StepUnderWay}) },
+	})
+	r.cluster = c
+	if err != nil {
+		r.Observer.Step(Step{Name: step, Detail: "failed", State: StepFailed, Took: time.Since(begun)})
+		if ctx.Err() != nil {
+			r.find(checker.Inconclusive, "Interrupted while the cluster was started.")
+			return
+		}
+		r.problem("The cluster could not be started: %v.", err)
+		return
+	}
+	r.Observer.Step(Step{Name: step, State: StepDone, Took: time.Since(begun)})
+	for _, fault := range r.Faults {
+		if err := fault.Check(c); err != nil {
+			r.problem("%s cannot be used on this cluster: %v.", fault.Name(), err)
+			return
+		}
+	}
+	nodes, err := newNodes(c)
+	if err != nil {
+		r.problem("The nodes cannot be reached: %v.", err)
+		return
+	}
+	defer nodes.Close()
+	r.loop(ctx, hurried, nodes)
+}
+
+// loop runs the loop in real time.
+func (r *running) loop(ctx, hurried context.Context, nodes *nodes) {
+	connect := func() workload.Client { return workload.NewClient(nodes.client) }
+	world := newRealtime(hurried, r.cluster, r.Options.OpTimeout, connect, nodes.status)
+	defer world.Close()
+	var names []string
+	for _, node := range r.cluster.Nodes() {
+		names = append(names, node.ID)
+	}
+	l := newLoop(world, r.Options, names, r.Faults, r.run, r.Observer)
+	defer context.AfterFunc(ctx, func() { world.Wake(l.interrupt) })()
+	l.run()
+
+	r.info.Timeline = l.timeline
+	r.info.Problems = append(r.info.Problems, l.problems...)
+	r.deaths = l.deaths
+	for _, text := range l.unavailable {
+		r.find(checker.Unavailable, "%s", text)
+	}
+	if l.interrupted || l.ended {
+		r.find(checker.Inconclusive, "Interrupted after %v.", world.Now().Round(time.Second))
+	}
+}
+
+// conclude checks what was recorded, keeps what a person will want to look at, and removes the
+// cluster.
+func (r *running) conclude(hurried context.Context) (Conclusion, error) {
+	if err := r.run.Close(); err != nil {
+		r.problem("The run's files could not be written: %v.", err)
+	}
+	r.collect(hurried, false)
+	for _, death := range r.deaths {
+		r.info.Findings = append(r.info.Findings, judge(death, logOf(r.run.Dir(), death)))
+	}
+	report, err := r.check(hurried)
+	if err != nil {
+		return Conclusion{}, err
+	}
+	found := len(r.info.Problems)
+	if report.Verdict != checker.Pass {
+		r.collect(hurried, true)
+	}
+	r.close()
+	if len(r.info.Problems) > found {
+		if report, err = r.check(hurried); err != nil {
+			return Conclusion{}, err
+		}
+	}
+	return Conclusion{Report: report, Dir: r.run.Dir()}, nil
+}
+
+// check completes run.json and has the run's folder judged.
+func (r *running) check(ctx context.Context) (checker.Report, error) {
+	begun := time.Now()
+	ended := begun.UTC()
+	r.info.Ended = &ended
+	r.Observer.Step(Step{Name: "check", State: StepBegan})
+	report, err := checker.Report{}, r.run.Update(r.info)
+	if err == nil {
+		report, err = results.Check(ctx, r.run.Dir())
+	}
+	if err != nil {
+		r.Observer.Step(Step{Name: "check", State: StepFailed, Took: time.Since(begun)})
+		return report, fmt.Errorf("check the run in %s: %w", r.run.Dir(), err)
+	}
+	r.Observer.Step(Step{Name: "check", Detail: fmt.Sprintf("%d operations", report.Stats.Invoked), State: StepDone, Took: time.Since(begun)})
+	return report, nil
+}
+
+// collect copies the nodes' logs into the run's folder, and their data when asked to.
+func (r *running) collect(hurried context.Context, data bool) {
+	if r.cluster == nil || hurried.Err() != nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(hurried, collectBound)
+	defer cancel()
+	if err := r.cluster.Collect(ctx, data); err != nil && hurried.Err() == nil {
+		r.problem("The nodes' logs could not be collected: %v.", err)
+	}
+}
+
+// close removes the cluster. Once is enough, twice does no harm.
+func (r *running) close() {
+	if r.cluster == nil {
+		return
+	}
+	begun := time.Now()
+	r.Observer.Step(Step{Name: "remove the cluster", State: StepBegan})
+	if err := closeCluster(r.cluster); err != nil {
+		r.Observer.Step(Step{Name: "remove the cluster", Detail: "`coup clean` removes what is left", State: StepFailed, Took: time.Since(begun)})
+		r.problem("The cluster could not be removed: %v.", err)
+	} else {
+		r.Observer.Step(Step{Name: "remove the cluster", State: StepDone, Took: time.Since(begun)})
+	}
+	r.cluster = nil
+}

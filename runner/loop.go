@@ -28,6 +28,8 @@ type recorder interface {
 	History(*history.Event) error
 	Fault(nemesis.Event) error
 	Observation(checker.Observation) error
+	// Timeline tells that a phase has begun, and writes out what is not written yet.
+	Timeline(checker.Timeline) error
 }
 
 // loop is one run in one World. All of it happens on the goroutine that calls run.
@@ -71,15 +73,25 @@ func (l *loop) run() {
 		if l.heal() {
 			// A cluster that somebody interrupted owes no answer after that: it is not asked.
 			l.timeline.Quiet = over
+			l.phase()
 			l.monitor.forget()
 			if l.quiet() {
 				l.timeline.Final = l.world.Now()
+				l.phase()
 				l.finalReads(written, unused)
 			}
 		}
 	}
 	l.drain()
 	l.timeline.End = l.world.Now()
+	l.phase()
+}
+
+// phase records how far the run has come.
+func (l *loop) phase() {
+	if err := l.recorder.Timeline(l.timeline); err != nil {
+		l.problem("The phases could not be recorded: %v.", err)
+	}
 }
 
 // interrupt has the run stop submitting, heal, and end. It is called from Wait.
@@ -132,7 +144,7 @@ func (l *loop) observed(round Round) {
 	news, reigns := l.monitor.saw(round.Nodes)
 	for _, o := range news {
 		if err := l.recorder.Observation(o); err != nil {
-			l.problem("an observation could not be recorded: %v", err)
+			l.problem("An observation could not be recorded: %v.", err)
 		}
 	}
 	for _, reign := range reigns {
@@ -154,7 +166,7 @@ func (l *loop) awaitLeader() bool {
 			return true
 		}
 		if l.world.Now() >= bound {
-			l.unavailable = append(l.unavailable, fmt.Sprintf("no leader within %v of the start: %s", leaderBound, discord(l.round.Nodes)))
+			l.unavailable = append(l.unavailable, fmt.Sprintf("No leader within %v of the start: %s.", leaderBound, discord(l.round.Nodes)))
 			break
 		}
 		l.step(bound)
@@ -169,6 +181,7 @@ func (l *loop) load() (written []string, unused int) {
 	o := l.options
 	begun := l.begin("warm up")
 	l.timeline.Load = begun
+	l.phase()
 	l.left = begun + o.Duration
 	g := workload.NewRegisters(workload.RegisterOptions{
 		Seed: o.Seed, Nodes: l.nodes, Rate: o.Rate, Concurrency: o.Concurrency, Keys: o.Keys, Until: l.left,
@@ -192,7 +205,7 @@ func (l *loop) warm(begun time.Duration) bool {
 	text := fmt.Sprintf("%d operations took effect in %v, of %.0f asked for",
 		l.counts.ok, l.options.WarmUp, l.options.Rate*l.options.WarmUp.Seconds())
 	if float64(l.counts.ok) < max(1, floorShare*l.options.Rate*l.options.WarmUp.Seconds()) {
-		l.unavailable = append(l.unavailable, "without a fault, only "+text)
+		l.unavailable = append(l.unavailable, "Without a fault, only "+text+".")
 		l.failed("warm up", text, begun)
 		return false
 	}
@@ -228,7 +241,7 @@ func (l *loop) submit(g workload.Generator, op workload.Op) {
 	l.world.Submit(op, func(c Completion) {
 		l.inFlight--
 		if c.Broken != nil {
-			l.problem("%v", c.Broken)
+			l.problem("%v.", c.Broken)
 		}
 		l.record(c.Event)
 		l.counts.add(c.Type, c.Time)
@@ -243,7 +256,7 @@ func (l *loop) record(e history.Event) {
 	l.last = max(l.last, e.Time)
 	e.Time = l.last
 	if err := l.recorder.History(&e); err != nil {
-		l.problem("an operation could not be recorded: %v", err)
+		l.problem("An operation could not be recorded: %v.", err)
 	}
 }
 
@@ -263,7 +276,7 @@ func (l *loop) heal() bool {
 	l.nemesis.finish()
 	for !l.ended && !l.nemesis.idle() {
 		if l.world.Now() >= bound {
-			l.problem("healing did not end within %v", repairBound)
+			l.problem("Healing did not end within %v.", repairBound)
 			break
 		}
 		l.step(min(bound, l.nemesis.act(l.world.Now())))
@@ -294,7 +307,7 @@ func (l *loop) quiet() bool {
 			}
 		}
 		if l.world.Now() >= bound {
-			l.unavailable = append(l.unavailable, fmt.Sprintf("no quiet within %v of healing: %s", quietBound, why))
+			l.unavailable = append(l.unavailable, fmt.Sprintf("No quiet within %v of healing: %s.", quietBound, why))
 			break
 		}
 	}
@@ -315,7 +328,7 @@ func (l *loop) finalReads(keys []string, process int) {
 	missing := g.Missing()
 	if l.broken() || len(missing) > 0 {
 		if !l.broken() {
-			l.unavailable = append(l.unavailable, fmt.Sprintf("%d of %d keys could not be read within %v of quiet, among them %s",
+			l.unavailable = append(l.unavailable, fmt.Sprintf("%d of %d keys could not be read within %v of quiet, among them %s.",
 				len(missing), len(keys), finalBound, missing[0]))
 		}
 		l.failed("final reads", fmt.Sprintf("%d of %d keys", len(keys)-len(missing), len(keys)), begun)

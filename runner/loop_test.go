@@ -242,6 +242,8 @@ func (t *tape) Observation(o checker.Observation) error {
 	return nil
 }
 
+func (t *tape) Timeline(checker.Timeline) error { return nil }
+
 // silent observes nothing.
 type silent struct{}
 
@@ -404,7 +406,7 @@ func TestHealing(t *testing.T) {
 			return nemesis.Outcome{Result: nemesis.ResultNotHealed, Reason: "n1>n2 still drops"}
 		}}
 		l, recorded := play(t, newFakeWorld(), testOptions(), fault)
-		require.Equal(t, []string{"stop could not be healed: n1>n2 still drops"}, l.problems)
+		require.Equal(t, []string{"stop could not be healed: n1>n2 still drops."}, l.problems)
 		require.Equal(t, nemesis.ResultNotHealed, recorded.faults[1].Result)
 		require.Len(t, recorded.faults, 2, "nothing more is broken")
 		require.Equal(t, healAttempts, fault.heals)
@@ -450,7 +452,7 @@ func TestNoLeader(t *testing.T) {
 	w := newFakeWorld()
 	w.leaderless = true
 	l, recorded := play(t, w, testOptions(), &fakeFault{name: "stop"})
-	require.Equal(t, []string{"no leader within 30s of the start: n1 knows no leader in term 1"}, l.unavailable)
+	require.Equal(t, []string{"No leader within 30s of the start: n1 knows no leader in term 1."}, l.unavailable)
 	require.Empty(t, recorded.events)
 	require.Empty(t, recorded.faults)
 }
@@ -461,7 +463,7 @@ func TestTheFloorOfTheWarmUp(t *testing.T) {
 	w.refuse = func(n int) bool { return n > 5 }
 	l, recorded := play(t, w, testOptions(), &fakeFault{name: "stop"})
 	require.NotEmpty(t, l.unavailable)
-	require.Contains(t, l.unavailable[0], "without a fault, only 5 operations took effect in 3s, of 600 asked for")
+	require.Contains(t, l.unavailable[0], "Without a fault, only 5 operations took effect in 3s, of 600 asked for.")
 	require.Empty(t, recorded.faults)
 }
 

@@ -3,12 +3,15 @@ package runner
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"path/filepath"
 	"runtime"
 	"time"
 
 	"coup/checker"
 	"coup/cluster"
+	"coup/history"
 	"coup/nemesis"
 	"coup/results"
 	"coup/workload"
@@ -44,7 +47,7 @@ func Run(ctx, hurried context.Context, s Setup) (Conclusion, error) {
 	if err != nil {
 		return Conclusion{}, err
 	}
-	run, err := results.Create(s.Options.Results, info)
+	run, err := results.Create(filepath.Join(s.Options.Results, "runs"), info)
 	if err != nil {
 		return Conclusion{}, err
 	}
@@ -87,6 +90,21 @@ func (s Setup) info(now time.Time) (results.Info, error) {
 		Options:  options, Plan: plan, Started: now.UTC(),
 		Check: results.CheckOptions{AllowNoFaults: len(s.Faults) == 0},
 	}, nil
+}
+
+// History implements recorder.
+func (r *running) History(e *history.Event) error { return r.run.History(e) }
+
+// Fault implements recorder.
+func (r *running) Fault(e nemesis.Event) error { return r.run.Fault(e) }
+
+// Observation implements recorder.
+func (r *running) Observation(o checker.Observation) error { return r.run.Observation(o) }
+
+// Timeline implements recorder.
+func (r *running) Timeline(t checker.Timeline) error {
+	r.info.Timeline = t
+	return errors.Join(r.run.Flush(), r.run.Update(r.info))
 }
 
 // find files something that the run itself found.
@@ -145,11 +163,10 @@ func (r *running) loop(ctx, hurried context.Context, nodes *nodes) {
 	for _, node := range r.cluster.Nodes() {
 		names = append(names, node.ID)
 	}
-	l := newLoop(world, r.Options, names, r.Faults, r.run, r.Observer)
+	l := newLoop(world, r.Options, names, r.Faults, r, r.Observer)
 	defer context.AfterFunc(ctx, func() { world.Wake(l.interrupt) })()
 	l.run()
 
-	r.info.Timeline = l.timeline
 	r.info.Problems = append(r.info.Problems, l.problems...)
 	r.deaths = l.deaths
 	for _, text := range l.unavailable {

@@ -111,7 +111,7 @@ func (s *saboteur) install(planned nemesis.Planned) {
 	}, func(i Injected) {
 		s.busy = false
 		if i.Err != nil {
-			s.loop.problem("the nemesis failed while installing %s: %v", planned.Fault, i.Err)
+			s.loop.problem("The nemesis failed while installing %s: %v.", planned.Fault, i.Err)
 			outcome = nemesis.Outcome{Result: nemesis.ResultIndeterminate, Reason: i.Err.Error()}
 		}
 		if outcome.Result == nemesis.ResultSkipped {
@@ -152,7 +152,7 @@ func (s *saboteur) heal() {
 			ID: attack.planned.ID, Fault: attack.planned.Fault, Phase: nemesis.Heal, Start: i.Start, End: i.End, Outcome: outcome,
 		})
 		if outcome.Result != nemesis.ResultHealed {
-			s.loop.problem("%s could not be healed: %s", attack.planned.Fault, outcome.Reason)
+			s.loop.problem("%s could not be healed: %s.", attack.planned.Fault, outcome.Reason)
 		}
 	})
 }
@@ -181,7 +181,7 @@ func (s *saboteur) repair(nodes []string) {
 	}, func(i Injected) {
 		s.busy = false
 		if i.Err != nil {
-			s.loop.problem("dead nodes could not be started again: %v", i.Err)
+			s.loop.problem("Dead nodes could not be started again: %v.", i.Err)
 		}
 	})
 }
@@ -189,6 +189,6 @@ func (s *saboteur) repair(nodes []string) {
 func (s *saboteur) record(e nemesis.Event) {
 	s.loop.observer.Fault(e)
 	if err := s.loop.recorder.Fault(e); err != nil {
-		s.loop.problem("a fault could not be recorded: %v", err)
+		s.loop.problem("A fault could not be recorded: %v.", err)
 	}
 }

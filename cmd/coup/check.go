@@ -41,7 +41,7 @@ as it goes.`,
 			}
 			t.Step(runner.Step{Name: "check", Detail: fmt.Sprintf("%d operations", report.Stats.Invoked), State: runner.StepDone, Took: time.Since(begun)})
 			t.report(report)
-			t.Printf("  %-7s %s\n  %-7s %s\n", "run", relative(dir), "report", relative(filepath.Join(dir, "report.html")))
+			t.where(dir)
 			if code := report.Verdict.ExitCode(); code != 0 {
 				return exitCode(code)
 			}

@@ -36,7 +36,24 @@ func (t *terminal) header(cmd *cobra.Command, o runner.Options, why string) {
 // conclude prints what came of a run.
 func (t *terminal) conclude(c runner.Conclusion, o runner.Options) {
 	t.report(c.Report)
-	t.Printf("  %-7s %s\n  %-7s %s\n  %-7s %s\n", "run", relative(c.Dir), "report", relative(filepath.Join(c.Dir, "report.html")), "repeat", o.Repeat)
+	t.where(c.Dir)
+	t.Printf("  %-7s %s\n", "repeat", o.Repeat)
+}
+
+// where says where a run and its report are.
+func (t *terminal) where(dir string) {
+	t.Printf("  %-7s %s\n", "run", relative(dir))
+	for _, name := range []string{"report.html", "summary.md"} {
+		if path := filepath.Join(dir, name); exists(path) {
+			t.Printf("  %-7s %s\n", "report", relative(path))
+			return
+		}
+	}
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
 }
 
 // relative is a path as a person in this folder would type it.

@@ -52,19 +52,7 @@ func Conclude(evidence Evidence, findings Findings, options Options) Report {
 	summary, reasons = concludeHarness(evidence, findings)
 	conclude(NameHarness, summary, reasons)
 	for _, found := range byChecker(evidence.Findings) {
-		conclude(found[0].Checker, found[0].Text, found)
-	}
-
-	var names []string
-	noticed := map[string][]Reason{}
-	for _, f := range evidence.Findings {
-		if noticed[f.Checker] == nil {
-			names = append(names, f.Checker)
-		}
-		noticed[f.Checker] = append(noticed[f.Checker], f)
-	}
-	for _, name := range names {
-		conclude(name, fmt.Sprintf("%d things were noticed while it ran.", len(noticed[name])), noticed[name])
+		conclude(found[0].Checker, fmt.Sprintf("Noticed while it ran: %d.", len(found)), found)
 	}
 
 	slices.SortStableFunc(report.Reasons, func(a, b Reason) int { return cmp.Compare(a.Verdict.rank(), b.Verdict.rank()) })

@@ -25,10 +25,11 @@ type claim struct {
 }
 
 // Leaders checks that no term has two leaders (Raft paper, figure 3: Election Safety), and that a
-// node that has led a term never again speaks from a lower one. A node claims a term when it says
-// that it leads or led it, and when it answers an operation in it: only a leader does.
+// node that has led a term is never again in a lower one. A node claims a term when it says that it
+// leads or has led it. Answering an operation claims nothing: a deposed leader answers for an entry
+// that its successor committed, from the successor's term.
 func Leaders(evidence Evidence) Finding {
-	claims := leaderClaims(evidence)
+	claims := leaderClaims(evidence.Observations)
 	finding := Finding{}
 	first := make(map[uint64]claim) // by term
 	highest := make(map[string]claim)
@@ -45,18 +46,11 @@ func Leaders(evidence Evidence) Finding {
 				c.term, holder.node, holder.how, clock(holder.at), c.node, c.how, clock(c.at)))
 		}
 	}
-	finding.Summary = fmt.Sprintf("%d terms had a leader, and none had two.", len(first))
-	if len(finding.Broken) > 0 {
-		finding.Summary = fmt.Sprintf("Of %d terms with a leader, some had two.", len(first))
-	}
-
-	// An operation answered in a term, or an observation, at its whole length: only what was asked
-	// after a claim was made can contradict it.
-	spoken := spokenTerms(evidence)
-	slices.SortStableFunc(spoken, func(a, b speech) int { return cmp.Compare(a.asked, b.asked) })
+	// A node speaks at some moment between question and answer, so that only what was asked after a
+	// claim was made can contradict it.
 	next := 0
 	told := make(map[string]bool)
-	for _, s := range spoken {
+	for _, s := range spokenTerms(evidence) {
 		for ; next < len(claims) && claims[next].at < s.asked; next++ {
 			if c := claims[next]; c.term > highest[c.node].term {
 				highest[c.node] = c
@@ -69,23 +63,19 @@ func Leaders(evidence Evidence) Finding {
 				s.node, was.how, was.term, clock(was.at), s.term, clock(s.at)))
 		}
 	}
+	finding.Summary = fmt.Sprintf("%d terms with a leader were seen; %d contradictions.", len(first), len(finding.Broken))
 	return finding
 }
 
 // leaderClaims are in the order of time.
-func leaderClaims(evidence Evidence) []claim {
+func leaderClaims(observations []Observation) []claim {
 	var claims []claim
-	for _, o := range evidence.Observations {
+	for _, o := range observations {
 		if o.Role == "leader" {
 			claims = append(claims, claim{o.Time, o.Node, o.Term, "said that it was the leader", false})
 		}
 		for _, reign := range o.Reigns {
 			claims = append(claims, claim{o.Time, o.Node, reign.Term, "said that it had been the leader", true})
-		}
-	}
-	for _, op := range evidence.Ops {
-		if op.Outcome == history.OK && op.Term > 0 {
-			claims = append(claims, claim{op.Return, op.Node, op.Term, "answered as leader", false})
 		}
 	}
 	slices.SortStableFunc(claims, func(a, b claim) int { return cmp.Compare(a.at, b.at) })
@@ -99,6 +89,7 @@ type speech struct {
 	term      uint64
 }
 
+// spokenTerms are what nodes said of their own term, in the order in which they were asked.
 func spokenTerms(evidence Evidence) []speech {
 	var spoken []speech
 	for _, o := range evidence.Observations {
@@ -111,6 +102,7 @@ func spokenTerms(evidence Evidence) []speech {
 			spoken = append(spoken, speech{op.Invoke, op.Return, op.Node, op.Term})
 		}
 	}
+	slices.SortStableFunc(spoken, func(a, b speech) int { return cmp.Compare(a.asked, b.asked) })
 	return spoken
 }
 

@@ -38,7 +38,7 @@ func draw(ctx context.Context, key string, ops []history.Op, evidence Evidence, 
 	if meter.stopped.Load() || result != porcupine.Illegal {
 		return ""
 	}
-	info.AddAnnotations(slices.Concat(faultAnnotations(evidence.Faults, span), leaderAnnotations(evidence, span)))
+	info.AddAnnotations(slices.Concat(faultAnnotations(evidence.Faults, span), leaderAnnotations(evidence.Observations, span)))
 	name := url.PathEscape(key) + ".html"
 	if err := os.MkdirAll(options.Pages, 0o755); err != nil {
 		return ""
@@ -110,14 +110,14 @@ func faultAnnotations(faults []Fault, span Span) []porcupine.Annotation {
 }
 
 // leaderAnnotations mark, for each node, from when to when it was known to lead a term.
-func leaderAnnotations(evidence Evidence, span Span) []porcupine.Annotation {
+func leaderAnnotations(observations []Observation, span Span) []porcupine.Annotation {
 	type reign struct {
 		node string
 		term uint64
 	}
 	times := make(map[reign]Span)
 	var order []reign
-	for _, c := range leaderClaims(evidence) {
+	for _, c := range leaderClaims(observations) {
 		r := reign{c.node, c.term}
 		if c.past {
 			continue

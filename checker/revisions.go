@@ -39,10 +39,7 @@ func Revisions(ops []history.Op) Finding {
 		checkValues(key.ops, accuse)
 		checkOrder(key.ops, accuse)
 	}
-	finding.Summary = fmt.Sprintf("%d operations carried a revision, and all agree.", seen)
-	if n := len(finding.Broken); n > 0 {
-		finding.Summary = fmt.Sprintf("%d operations carried a revision; %d contradictions.", seen, n)
-	}
+	finding.Summary = fmt.Sprintf("%d operations carried a revision; %d contradictions.", seen, len(finding.Broken))
 	return finding
 }
 

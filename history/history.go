@@ -52,7 +52,7 @@ type Event struct {
 	// What the node said of the operation, on OK, and on Fail where it is known.
 	Revision uint64 // log index of the write that made the value; 0 when absent
 	Term     uint64 // the answering node's term
-	Error    string // on Fail and Info: the error's type, then its text
+	Error    string // on Fail and Info: the error's type, then its text; on OK: what is odd about it
 }
 
 // ErrorMismatch begins the Error of a cas that failed because the register held another value. The

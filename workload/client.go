@@ -17,35 +17,39 @@ type registers struct{ nodes *client.Client }
 // NewClient makes a client that reaches nodes through c, which any number of clients may share.
 func NewClient(c *client.Client) Client { return registers{c} }
 
+// unwritten is recorded where a node answers a read with what no client ever wrote: generators write
+// positive numbers only, so that the history is then not linearizable, as it should be.
+const unwritten = history.Int(-1)
+
 // Do implements Client. A read that failed did nothing, whatever the reason; a change whose client
 // cannot promise that it did nothing is Info.
 func (r registers) Do(ctx context.Context, op Op) history.Event {
 	done := history.Event{Process: op.Process, F: op.F, Key: op.Key, Value: op.Value, Node: op.Node}
 	result, err := r.ask(ctx, op)
-	if err == nil && op.F == history.Read && result.Found {
-		var held int64
-		if held, err = strconv.ParseInt(result.Value, 10, 64); err == nil {
-			done.Value = history.Int(held)
-		}
-	}
-	var refused *client.Error
-	switch {
-	case err == nil:
+	if err == nil {
 		done.Type, done.Node, done.Revision, done.Term = history.OK, result.Node, result.Revision, result.Term
+		if op.F == history.Read && result.Found {
+			held, err := strconv.ParseInt(result.Value, 10, 64)
+			done.Value = history.Int(held)
+			if err != nil {
+				done.Value, done.Error = unwritten, fmt.Sprintf("read %.80q", result.Value)
+			}
+		}
 		return done
-	case errors.As(err, &refused):
-		done.Type, done.Revision, done.Term = history.Info, refused.Revision, refused.Term
-		if refused.Definite || op.F == history.Read {
-			done.Type = history.Fail
-		}
-		done.Error = fmt.Sprintf("%s: %s", refused.Type, refused.Message)
-		if refused.Type == api.CASMismatch {
-			done.Error = history.ErrorMismatch + ": " + refused.Message
-			done.Node = refused.Node
-		}
-	default:
-		// Not the node's doing: a value that this workload never wrote, or an operation it does not know.
-		done.Type, done.Error = history.Info, err.Error()
+	}
+	done.Type, done.Error = history.Info, err.Error()
+	var refused *client.Error
+	if !errors.As(err, &refused) {
+		return done
+	}
+	done.Revision, done.Term = refused.Revision, refused.Term
+	done.Error = fmt.Sprintf("%s: %s", refused.Type, refused.Message)
+	if refused.Definite || op.F == history.Read {
+		done.Type = history.Fail
+	}
+	// An absent key, too, does not hold what was expected.
+	if op.F == history.CAS && (refused.Type == api.CASMismatch || refused.Type == api.KeyNotFound) {
+		done.Node, done.Error = refused.Node, history.ErrorMismatch+": "+refused.Message
 	}
 	return done
 }

@@ -1,28 +1,26 @@
 // Package docker runs a cluster as containers FROM scratch, through dockertest. Beside each node's
 // container a helper container owns the network namespace, so that a node which is killed and
-// started again keeps its address, its published ports and the packet rules.
+// started again keeps its address, its published ports and the packet rules. The node's image knows
+// nothing of the suite, and no container is privileged: the helper has NET_ADMIN, the node nothing.
 package docker
 
 import (
 	"context"
 	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/ory/dockertest/v3"
+	engine "github.com/ory/dockertest/v3/docker"
 
 	"coup/cluster"
 )
 
-var errNoEngine = errors.New("no Docker engine")
-
 // Environment starts clusters in Docker. The zero value is ready to use.
 type Environment struct {
-	// Agent is the path of a static binary that runs packet.Serve when called as
+	// Agent is the path of a static binary that runs packet.Serve on port 4901 when called as
 	// "<binary> packet-agent"; empty means this executable.
 	Agent string
-}
-
-// Start builds the images that are missing, makes the network and the containers, and returns when
-// all processes run; they may not answer yet.
-func (e Environment) Start(ctx context.Context, o cluster.Options) (cluster.Cluster, error) {
-	return nil, errNoEngine
 }
 
 // Start is Environment{}.Start.
@@ -30,17 +28,34 @@ func Start(ctx context.Context, o cluster.Options) (cluster.Cluster, error) {
 	return Environment{}.Start(ctx, o)
 }
 
-// Available tells why the environment cannot be used on this machine; nil when it can.
-func Available(ctx context.Context) error { return errNoEngine }
-
-// Capabilities tries what the environment needs.
-func Capabilities(ctx context.Context) []cluster.Capability { return nil }
-
-// CleanOptions widen what Clean removes.
-type CleanOptions struct {
-	Force  bool // also what belongs to runs that are alive, or started on another machine
-	Images bool // also the images that Start built, unless they are in use
+// dial reaches the engine that the environment variables name, or the one of this machine.
+func dial(ctx context.Context) (*engine.Client, error) {
+	pool, err := dockertest.NewPool("")
+	if err != nil {
+		return nil, fmt.Errorf("docker: %w", err)
+	}
+	if err := pool.Client.PingWithContext(ctx); err != nil {
+		return nil, fmt.Errorf("docker: no engine answers at %s: %w", pool.Client.Endpoint(), err)
+	}
+	return pool.Client, nil
 }
 
-// Clean removes what runs left behind whose owner is dead, and returns what it removed.
-func Clean(ctx context.Context, o CleanOptions) ([]string, error) { return nil, errNoEngine }
+// await runs a call that takes no context, and leaves it to itself when ctx ends first.
+func await(ctx context.Context, call func() error) error {
+	done := make(chan error, 1)
+	go func() { done <- call() }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// gone says that the engine does not know what was asked for, or is removing it already.
+func gone(err error) bool {
+	var noContainer *engine.NoSuchContainer
+	var noNetwork *engine.NoSuchNetwork
+	return errors.As(err, &noContainer) || errors.As(err, &noNetwork) || errors.Is(err, engine.ErrNoSuchImage) ||
+		err != nil && strings.Contains(err.Error(), "is already in progress")
+}

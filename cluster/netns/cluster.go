@@ -29,6 +29,9 @@ const (
 // the owner follows.
 const tempPrefix = "coup-netns-"
 
+// deathLines is how much of its log an unexpected death shows: enough for a stack trace.
+const deathLines = 100
+
 // settleBound is how long a new network may take to carry packets.
 const settleBound = 15 * time.Second
 
@@ -168,7 +171,7 @@ func (c *local) launch(n *node) error {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		c.unexpected = append(c.unexpected, cluster.Death{
-			Node: n.ID, At: time.Now(), Exit: s.String(), Log: lastLines(n.log, 10),
+			Node: n.ID, At: time.Now(), Exit: s.String(), Log: lastLines(n.log, deathLines),
 		})
 	})
 	if err != nil {
@@ -326,7 +329,7 @@ func lastLines(path string, count int) []string {
 		return nil
 	}
 	defer f.Close()
-	const enough = 16 << 10
+	const enough = 64 << 10
 	if info, err := f.Stat(); err == nil && info.Size() > enough {
 		_, _ = f.Seek(-enough, io.SeekEnd)
 	}

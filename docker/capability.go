@@ -1,0 +1,107 @@
+package docker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"time"
+
+	engine "github.com/ory/dockertest/v3/docker"
+
+	"coup/cluster"
+)
+
+const (
+	engineRemedy = "start Docker, or point DOCKER_HOST at an engine that this user may use"
+	staticRemedy = "build coup with CGO_ENABLED=0"
+)
+
+// Available tells why the environment cannot be used on this machine; nil when it can. It makes
+// nothing, so it knows less than Capabilities.
+func Available(ctx context.Context) error {
+	_, err := look(ctx)
+	return err
+}
+
+// look reaches the engine and tells whether it could run what we would give it.
+func look(ctx context.Context) (*engine.Client, error) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	c, err := dial(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("%w (%s)", err, engineRemedy)
+	}
+	self, err := os.Executable()
+	if err == nil {
+		err = static(self)
+	}
+	return c, err
+}
+
+// Capabilities tries what the environment needs, with a container that it throws away.
+func Capabilities(ctx context.Context) []cluster.Capability {
+	report := func(name, detail, remedy string, err error) cluster.Capability {
+		if err != nil {
+			return cluster.Capability{Name: name, Detail: err.Error(), Remedy: remedy}
+		}
+		return cluster.Capability{Name: name, OK: true, Detail: detail}
+	}
+	c, err := dial(ctx)
+	if err != nil {
+		return []cluster.Capability{report("engine", "", engineRemedy, err)}
+	}
+	info, err := c.Info()
+	if err != nil {
+		return []cluster.Capability{report("engine", "", engineRemedy, err)}
+	}
+	if info.OSType != "linux" {
+		err = fmt.Errorf("the engine runs %s containers", info.OSType)
+	}
+	self, failed := os.Executable()
+	if failed == nil {
+		failed = static(self)
+	}
+	found := []cluster.Capability{
+		report("engine", fmt.Sprintf("%s at %s, storage %s", info.ServerVersion, c.Endpoint(), info.Driver), "use an engine for Linux containers", err),
+		report("static binary", self, staticRemedy, failed),
+	}
+	if err == nil && failed == nil {
+		found = append(found, report("packet agent", "a container with NET_ADMIN alone drops packets",
+			"a kernel with the module nf_tables, and an engine that grants NET_ADMIN", tryAgent(ctx, c, self)))
+	}
+	return found
+}
+
+// tryAgent starts one helper, cuts and restores.
+func tryAgent(ctx context.Context, c *engine.Client, binary string) (err error) {
+	tag, err := image{"agent", agentDockerfile, binary, "coup"}.ensure(ctx, c, func(string, ...any) {})
+	if err != nil {
+		return err
+	}
+	run := fmt.Sprintf("doctor-%d", os.Getpid())
+	labels, err := runLabels(run)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeBound)
+		defer cancel()
+		_, failed := remove(ctx, c, func(l map[string]string) bool { return l[labelRun] == run })
+		err = errors.Join(err, failed)
+	}()
+	network, subnet, err := createNetwork(c, containerName(run), labels)
+	if err != nil {
+		return err
+	}
+	h, err := startHelper(ctx, c, containerName(run, "net"), tag, labels, network, addressOf(subnet, 1))
+	if err != nil {
+		return err
+	}
+	peer := []netip.Addr{addressOf(subnet, 2)}
+	if err := h.agent.Cut(ctx, peer); err != nil {
+		return err
+	}
+	return h.agent.Restore(ctx, peer)
+}

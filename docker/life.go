@@ -1,0 +1,87 @@
+package docker
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	engine "github.com/ory/dockertest/v3/docker"
+
+	"coup/cluster"
+)
+
+// life is one run of a container, from a start to an end.
+type life struct {
+	killed atomic.Bool   // we sent SIGKILL
+	ended  chan struct{} // closed when it is over
+}
+
+// watch follows the life that has begun just now and calls died, with how it ended, if that was
+// otherwise than by kill. It gives up when ctx is done.
+func watch(ctx context.Context, c *engine.Client, container string, died func(exit string)) *life {
+	l := &life{ended: make(chan struct{})}
+	go func() {
+		code, err := c.WaitContainerWithContext(container, ctx)
+		for err != nil && ctx.Err() == nil {
+			// The engine dropped the connection; whether the container lives is another question.
+			select {
+			case <-time.After(time.Second):
+			case <-ctx.Done():
+			}
+			code, err = c.WaitContainerWithContext(container, ctx)
+		}
+		if err != nil {
+			return
+		}
+		if !l.killed.Load() || code != 128+int(syscall.SIGKILL) {
+			died(exitText(code))
+		}
+		close(l.ended)
+	}()
+	return l
+}
+
+func exitText(code int) string {
+	if code > 128 {
+		return fmt.Sprintf("signal: %v", syscall.Signal(code-128))
+	}
+	return fmt.Sprintf("exit status %d", code)
+}
+
+func (l *life) over() bool {
+	select {
+	case <-l.ended:
+		return true
+	default:
+		return false
+	}
+}
+
+// kill ends it by SIGKILL and returns when it is over.
+func (l *life) kill(ctx context.Context, c *engine.Client, container string) error {
+	l.killed.Store(true)
+	if err := c.KillContainer(engine.KillContainerOptions{ID: container, Signal: engine.SIGKILL, Context: ctx}); err != nil {
+		return err
+	}
+	select {
+	case <-l.ended:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("SIGKILL was sent, but it lives: %w", ctx.Err())
+	}
+}
+
+func state(ctx context.Context, c *engine.Client, container string) (cluster.ProcessState, error) {
+	found, err := c.InspectContainerWithContext(container, ctx)
+	switch {
+	case err != nil:
+		return cluster.ProcessState{}, err
+	case found.State.Paused:
+		return cluster.ProcessState{State: "paused", PID: found.State.Pid}, nil
+	case found.State.Running:
+		return cluster.ProcessState{State: "running", PID: found.State.Pid}, nil
+	}
+	return cluster.ProcessState{State: "dead"}, nil
+}

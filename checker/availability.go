@@ -11,7 +11,7 @@ import (
 
 // Availability tells where a healthy quorum made no progress: MaxGap without an ok operation while
 // some were asked and no fault that takes the quorum away was in force, a final read that never
-// succeeded, or nothing and nobody at all after everything was healed.
+// succeeded, or no success and no leader at all after everything was healed.
 func Availability(evidence Evidence, options Options) Finding {
 	options = options.withDefaults()
 	var finding Finding
@@ -31,11 +31,14 @@ func Availability(evidence Evidence, options Options) Finding {
 			accuse("%d of %d final reads never succeeded: %s.", len(missing), written, enumerate(missing, 5))
 		}
 	}
-	if quiet := evidence.Timeline.Quiet; quiet > 0 && !okSince(evidence.Ops, quiet) {
-		if answers, leaders := leadersSince(evidence.Observations, quiet); answers > 0 && leaders == 0 {
-			accuse("After everything was healed at %s, no node led and no operation succeeded.", clock(quiet))
-		} else if len(evidence.Ops) > 0 {
-			accuse("After everything was healed at %s, no operation succeeded.", clock(quiet))
+	if t := evidence.Timeline; t.Quiet > 0 && !okSince(evidence.Ops, t.Quiet) {
+		healed := Span{From: t.Quiet, To: Never}
+		answers, leaders := leadersSince(evidence.Observations, t.Quiet)
+		switch count := asked(evidence.Ops, healed); {
+		case count > 0:
+			accuse("After everything was healed at %s, none of %d operations succeeded.", clock(t.Quiet), count)
+		case answers > 0 && leaders == 0 && t.End-t.Quiet >= options.MaxGap/2:
+			accuse("From %s, when everything was healed, to %s no node led.", clock(t.Quiet), clock(t.End))
 		}
 	}
 	if len(finding.Broken) > 0 || finding.Summary == "" {

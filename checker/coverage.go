@@ -132,6 +132,10 @@ func holes(plan Plan, row CoverageRow, faults []Fault, options Options) []string
 			hole("%s was not proven installed at %s: %s.", f.Name, clock(f.Begun), f.Reason)
 		}
 	}
+	if plan.Count == 0 {
+		hole("%s was asked for, but the run was too short to come to it.", plan.Fault)
+		return found
+	}
 	if row.Windows == 0 {
 		reason := "the run never came to it"
 		for _, f := range faults {

@@ -3,6 +3,7 @@ package history
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -69,26 +70,10 @@ func (w *Writer) Flush() error {
 }
 
 // Decode reads a history line by line, without looking at what the events say together; Validate
-// and Ops do. A last line that was cut off, as a killed writer leaves it, is dropped and reported
-// as torn. Any other damage is a *FormatError.
+// and Ops do. A last line that was cut off, as a killed writer leaves it, is dropped and reported as
+// torn. Any other damage is a *FormatError.
 func Decode(r io.Reader) (events []Event, torn bool, err error) {
-	data, err := io.ReadAll(r)
-	if err != nil {
-		return nil, false, fmt.Errorf("reading the history: %w", err)
-	}
-	for number := 1; len(data) > 0; number++ {
-		text, rest, whole := bytes.Cut(data, []byte{'\n'})
-		var e Event
-		if err := json.Unmarshal(text, &e); err != nil {
-			if !whole {
-				return events, true, nil
-			}
-			return nil, false, &FormatError{Line: number, What: err.Error()}
-		}
-		events = append(events, e)
-		data = rest
-	}
-	return events, false, nil
+	return DecodeLines[Event](r, "")
 }
 
 // ReadFile reads the history in a file; see Decode.
@@ -98,9 +83,40 @@ func ReadFile(path string) (events []Event, torn bool, err error) {
 		return nil, false, err
 	}
 	defer file.Close()
-	events, torn, err = Decode(file)
-	if damage, ok := err.(*FormatError); ok {
-		damage.Path = path
+	return DecodeLines[Event](file, path)
+}
+
+// DecodeLines reads one JSON value a line, strictly, from the file that path names. A last line that
+// was cut off is dropped and reported as torn. Any other damage is a *FormatError.
+func DecodeLines[T any](r io.Reader, path string) (values []T, torn bool, err error) {
+	data, err := io.ReadAll(r)
+	if err != nil {
+		return nil, false, fmt.Errorf("reading %s: %w", path, err)
 	}
-	return events, torn, err
+	for number := 1; len(data) > 0; number++ {
+		text, rest, whole := bytes.Cut(data, []byte{'\n'})
+		var value T
+		if err := decodeStrictly(text, &value); err != nil {
+			if !whole {
+				return values, true, nil
+			}
+			return nil, false, &FormatError{Path: path, Line: number, What: err.Error()}
+		}
+		values = append(values, value)
+		data = rest
+	}
+	return values, false, nil
+}
+
+// decodeStrictly decodes one JSON value, with no unknown field and nothing behind it.
+func decodeStrictly(data []byte, value any) error {
+	decoder := json.NewDecoder(bytes.NewReader(data))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(value); err != nil {
+		return err
+	}
+	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
+		return errors.New("something stands behind the value")
+	}
+	return nil
 }

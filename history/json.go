@@ -1,11 +1,8 @@
 package history
 
 import (
-	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"time"
 )
 
@@ -43,14 +40,9 @@ func (e Event) MarshalJSON() ([]byte, error) {
 // UnmarshalJSON is strict: a field that is unknown or missing is an error, and so is a type, an
 // operation or a value that does not exist.
 func (e *Event) UnmarshalJSON(data []byte) error {
-	decoder := json.NewDecoder(bytes.NewReader(data))
-	decoder.DisallowUnknownFields()
 	var l line
-	if err := decoder.Decode(&l); err != nil {
+	if err := decodeStrictly(data, &l); err != nil {
 		return err
-	}
-	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
-		return errors.New("more than one event in a line")
 	}
 	for name, missing := range map[string]bool{
 		"index": l.Index == nil, "time": l.Time == nil, "process": l.Process == nil, "type": l.Type == nil,

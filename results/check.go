@@ -32,7 +32,7 @@ func Check(ctx context.Context, dir string) (checker.Report, error) {
 		MinOps: info.Check.MinOps, MinBefore: info.Check.MinBefore, AllowNoFaults: info.Check.AllowNoFaults, Pages: pages,
 	})
 	return report, errors.Join(
-		writeJSON(filepath.Join(dir, fileVerdict), Verdict{1, report}),
+		writeJSON(filepath.Join(dir, fileVerdict), Verdict{schema, report}),
 		writeWhole(filepath.Join(dir, fileSummary), func(w io.Writer) error { return writeSummary(w, info, evidence, report) }),
 		writeWhole(filepath.Join(dir, fileJUnit), func(w io.Writer) error { return writeJUnit(w, info, report) }),
 	)

@@ -1,7 +1,6 @@
 package results
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,106 +12,102 @@ import (
 	"coup/nemesis"
 )
 
-// Load reads what a run recorded. A line that a killed run left half written, and files that it never
-// came to, are told as damage; any other damage is an error that names file and line.
+// Load reads what a run recorded. A last line that a killed run left half written is told as damage;
+// any other damage, and a file that is missing, as a problem: the other files are evidence all the
+// same. An error means that dir is no run's folder, or not of a kind that this program can read.
 func Load(dir string) (Info, checker.Evidence, error) {
-	var info Info
-	text, err := os.ReadFile(filepath.Join(dir, fileInfo))
+	info, err := loadInfo(filepath.Join(dir, fileInfo))
 	if err != nil {
-		return info, checker.Evidence{}, fmt.Errorf("%s is not the folder of a run: %w", dir, err)
+		return Info{}, checker.Evidence{}, err
+	}
+	evidence := checker.Evidence{
+		Plan: info.Plan, Timeline: info.Timeline, Problems: info.Problems, Findings: info.Findings,
+	}
+	note := func(name string, torn bool, err error) {
+		if torn {
+			evidence.Damage = append(evidence.Damage, fmt.Sprintf("The last line of %s is cut short.", name))
+		}
+		if err != nil {
+			evidence.Problems = append(evidence.Problems, fmt.Sprintf("The record is damaged: %v.", err))
+		}
+	}
+	ops, torn, err := loadHistory(filepath.Join(dir, fileHistory))
+	note(fileHistory, torn, err)
+	evidence.Ops = ops
+	if evidence.Timeline.Load == 0 && len(ops) > 0 {
+		evidence.Timeline.Load = ops[0].Invoke // killed before it was written down
+	}
+	events, torn, err := readLines[nemesis.Event](filepath.Join(dir, fileFaults))
+	note(fileFaults, torn, err)
+	evidence.Faults, err = joinFaults(events)
+	note(fileFaults, false, err)
+	evidence.Observations, torn, err = readLines[checker.Observation](filepath.Join(dir, fileObservations))
+	note(fileObservations, torn, err)
+	return info, evidence, nil
+}
+
+func loadInfo(path string) (Info, error) {
+	var info Info
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return info, fmt.Errorf("%s is not the folder of a run: %w", filepath.Dir(path), err)
 	}
 	if err := json.Unmarshal(text, &info); err != nil {
-		return info, checker.Evidence{}, fmt.Errorf("%s: %w", filepath.Join(dir, fileInfo), err)
+		return info, fmt.Errorf("%s: %w", path, err)
 	}
-	if info.Schema != 1 {
-		return info, checker.Evidence{}, fmt.Errorf("%s is of schema %d; this program reads schema 1", filepath.Join(dir, fileInfo), info.Schema)
+	if info.Schema != schema {
+		return info, fmt.Errorf("%s is of schema %d; this program reads schema %d", path, info.Schema, schema)
 	}
-	evidence := checker.Evidence{Plan: info.Plan, Timeline: info.Timeline, Problems: info.Problems, Findings: info.Findings}
-	damage := func(name string) {
-		evidence.Damage = append(evidence.Damage, fmt.Sprintf("The last line of %s is cut short.", name))
-	}
+	return info, nil
+}
 
-	events, torn, err := history.ReadFile(filepath.Join(dir, fileHistory))
-	if err == nil {
-		evidence.Ops, err = history.Ops(events)
-	}
+func loadHistory(path string) (ops []history.Op, torn bool, err error) {
+	events, torn, err := history.ReadFile(path)
 	if err != nil {
-		var format *history.FormatError
-		if errors.As(err, &format) && format.Path == "" {
-			format.Path = filepath.Join(dir, fileHistory)
-		}
-		return info, evidence, fmt.Errorf("damaged history: %w", err)
+		return nil, torn, err
 	}
-	if torn {
-		damage(fileHistory)
+	ops, err = history.Ops(events)
+	var format *history.FormatError
+	if errors.As(err, &format) {
+		format.Path = path
 	}
-
-	faults, torn, err := readLines[nemesis.Event](filepath.Join(dir, fileFaults))
-	if err != nil {
-		return info, evidence, err
-	}
-	if torn {
-		damage(fileFaults)
-	}
-	evidence.Faults = joinFaults(faults)
-
-	evidence.Observations, torn, err = readLines[checker.Observation](filepath.Join(dir, fileObservations))
-	if err != nil {
-		return info, evidence, err
-	}
-	if torn {
-		damage(fileObservations)
-	}
-	return info, evidence, nil
+	return ops, torn, err
 }
 
 // readLines reads a file of one JSON value a line. A last line without its end is left out, and told.
 func readLines[T any](path string) (values []T, torn bool, err error) {
-	data, err := os.ReadFile(path)
+	file, err := os.Open(path)
 	if err != nil {
 		return nil, false, err
 	}
-	for number := 1; len(data) > 0; number++ {
-		line, rest, whole := bytes.Cut(data, []byte{'\n'})
-		var value T
-		decoder := json.NewDecoder(bytes.NewReader(line))
-		decoder.DisallowUnknownFields()
-		if err := decoder.Decode(&value); err != nil {
-			if !whole {
-				return values, true, nil
-			}
-			return nil, false, fmt.Errorf("%s, line %d: %w", path, number, err)
-		}
-		values = append(values, value)
-		data = rest
-	}
-	return values, false, nil
+	defer file.Close()
+	return history.DecodeLines[T](file, path)
 }
 
-// joinFaults puts the installing and the healing of each fault together.
-func joinFaults(events []nemesis.Event) []checker.Fault {
-	var faults []checker.Fault
-	at := map[int]int{}
+// joinFaults puts the installing and the healing of each fault together. An error means that the
+// events make no sense; those that do are joined all the same.
+func joinFaults(events []nemesis.Event) (faults []checker.Fault, err error) {
+	at := make(map[int]int) // by ID
 	for _, e := range events {
-		if e.Phase == nemesis.Install {
+		i, known := at[e.ID]
+		switch {
+		case e.Phase == nemesis.Install && !known:
 			at[e.ID] = len(faults)
 			faults = append(faults, checker.Fault{
 				ID: e.ID, Name: e.Fault, Targets: e.Targets, Attempt: checker.Attempt(e.Result), Healing: checker.Unhealed,
 				Reason: e.Reason, Begun: e.Start, From: e.End, To: checker.Never, Cleared: checker.Never,
 			})
-			continue
-		}
-		i, known := at[e.ID]
-		if !known {
-			continue
-		}
-		f := &faults[i]
-		f.To = e.Start
-		if e.Result == nemesis.ResultHealed {
-			f.Healing, f.Cleared = checker.Healed, e.End
-		} else {
-			f.Healing, f.Reason = checker.NotHealed, e.Reason
+		case e.Phase == nemesis.Heal && known && faults[i].Name == e.Fault && faults[i].Healing == checker.Unhealed:
+			f := &faults[i]
+			f.To = e.Start
+			if e.Result == nemesis.ResultHealed {
+				f.Healing, f.Cleared = checker.Healed, e.End
+			} else {
+				f.Healing, f.Reason = checker.NotHealed, e.Reason
+			}
+		case err == nil:
+			err = fmt.Errorf("the %s of fault %d, %s, fits nothing before it", e.Phase, e.ID, e.Fault)
 		}
 	}
-	return faults
+	return faults, err
 }

@@ -41,6 +41,9 @@ type CheckOptions struct {
 	AllowNoFaults bool `json:"allow_no_faults,omitempty"`
 }
 
+// schema is the version of run.json and verdict.json.
+const schema = 1
+
 // The files of a run's folder.
 const (
 	fileInfo         = "run.json"
@@ -138,7 +141,7 @@ func (r *Run) Dir() string { return r.dir }
 
 // Update replaces run.json.
 func (r *Run) Update(info Info) error {
-	info.Schema = 1
+	info.Schema = schema
 	return writeJSON(filepath.Join(r.dir, fileInfo), info)
 }
 

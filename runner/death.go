@@ -11,8 +11,8 @@ import (
 	"coup/cluster"
 )
 
-// nameProcesses is the checker that deaths of nodes are filed under.
-const nameProcesses = "processes"
+// NameProcesses is the checker that deaths of nodes are filed under.
+const NameProcesses = "processes"
 
 // What a node writes when it dies by itself, strongest first. A crash, a cut or a pause must never
 // lead to the first or the last; what the machine refuses is not the node's fault.
@@ -29,7 +29,7 @@ var (
 // broken, or that crashes, is a violation; one that the machine killed or would not serve voids the
 // run. The log is all that the node wrote.
 func judge(d cluster.Death, log []string) checker.Reason {
-	reason := checker.Reason{Verdict: checker.Violation, Checker: nameProcesses, Details: d.Log}
+	reason := checker.Reason{Verdict: checker.Violation, Checker: NameProcesses, Details: d.Log}
 	line := find(log, confessions)
 	if line == "" {
 		if line = find(log, refusals); line != "" {

@@ -36,8 +36,8 @@ type Conclusion struct {
 // collectBound is how long copying the nodes' logs and data may take.
 const collectBound = 60 * time.Second
 
-// nameSuite is the checker that failures of the suite and interrupts are filed under.
-const nameSuite = "run"
+// NameRun is the checker that interrupts and missing progress are filed under.
+const NameRun = "run"
 
 // Run does a whole run. When ctx ends the workload does; what is in force is healed, and what was
 // recorded is checked. When hurried ends, too, nothing more is done but to remove the cluster, which
@@ -110,7 +110,7 @@ func (r *running) Timeline(t checker.Timeline) error {
 // find files something that the run itself found.
 func (r *running) find(verdict checker.Verdict, format string, args ...any) {
 	r.info.Findings = append(r.info.Findings, checker.Reason{
-		Verdict: verdict, Checker: nameSuite, Text: fmt.Sprintf(format, args...),
+		Verdict: verdict, Checker: NameRun, Text: fmt.Sprintf(format, args...),
 	})
 }
 

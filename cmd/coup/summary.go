@@ -1,9 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -103,10 +105,43 @@ func (t *terminal) verdict(r checker.Report) string {
 	default:
 		b.WriteString(t.paint(yellow, word) + "  " + "nothing wrong was found, but too little was proven\n")
 	}
-	for _, reason := range r.Reasons {
+	reasons := foremost(r.Reasons)
+	for i, reason := range reasons {
+		if i == mostReasons && len(reasons) > mostReasons+1 {
+			fmt.Fprintf(&b, "  - and %d more\n", len(reasons)-mostReasons)
+			break
+		}
 		b.WriteString("  - " + t.hanging(reason.Text, 4) + "\n")
 	}
 	return b.String()
+}
+
+// mostReasons is how many reasons are told on a terminal; the report has them all.
+const mostReasons = 6
+
+// foremost puts what the run itself found before what follows from it, within each verdict. The
+// reasons come strongest first.
+func foremost(reasons []checker.Reason) []checker.Reason {
+	reasons = slices.Clone(reasons)
+	for from := 0; from < len(reasons); {
+		to := from + 1
+		for to < len(reasons) && reasons[to].Verdict == reasons[from].Verdict {
+			to++
+		}
+		slices.SortStableFunc(reasons[from:to], func(a, b checker.Reason) int { return cmp.Compare(order(a), order(b)) })
+		from = to
+	}
+	return reasons
+}
+
+func order(r checker.Reason) int {
+	switch r.Checker {
+	case runner.NameProcesses, runner.NameRun:
+		return 0
+	case checker.NameCoverage:
+		return 2
+	}
+	return 1
 }
 
 // operations is the table of operations by kind.

@@ -124,20 +124,24 @@ func build(ctx context.Context, root, out string, extra ...string) error {
 func (m Mutant) overlay(root, dir string) (string, error) {
 	replace := map[string]string{}
 	for i, f := range m.files {
-		path := filepath.Join(root, filepath.FromSlash(f.OldName))
+		path := filepath.Join(root, filepath.FromSlash(changedFile(f)))
 		source, err := os.ReadFile(path)
 		if err != nil {
 			return "", fmt.Errorf("the file that it changes: %w", err)
 		}
 		var patched bytes.Buffer
 		if err := gitdiff.Apply(&patched, bytes.NewReader(source), f); err != nil {
-			return "", fmt.Errorf("it no longer fits %s: %w", f.OldName, err)
+			return "", fmt.Errorf("it no longer fits %s: %w", changedFile(f), err)
 		}
 		to := filepath.Join(dir, fmt.Sprintf("%s-%d.go", m.Name, i))
 		if err := os.WriteFile(to, patched.Bytes(), 0o600); err != nil {
 			return "", fmt.Errorf("write overlay: %w", err)
 		}
-		replace[path] = to
+		absolute, err := filepath.Abs(path)
+		if err != nil {
+			return "", fmt.Errorf("write overlay: %w", err)
+		}
+		replace[absolute] = to
 	}
 	text, err := json.Marshal(map[string]any{"Replace": replace})
 	if err != nil {
@@ -148,4 +152,9 @@ func (m Mutant) overlay(root, dir string) (string, error) {
 		return "", fmt.Errorf("write overlay: %w", err)
 	}
 	return path, nil
+}
+
+// changedFile is the path of the file, without the prefix by which a diff tells the sides apart.
+func changedFile(f *gitdiff.File) string {
+	return strings.TrimPrefix(strings.TrimPrefix(f.OldName, "a/"), "b/")
 }

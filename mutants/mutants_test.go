@@ -39,7 +39,7 @@ func TestParseRefuses(t *testing.T) {
 		"the header must give":       change,
 		"the header knows rule":      "rul: x\n" + header + change,
 		"budget":                     "budget: soon\n" + change,
-		"not a unified diff":         header + "--- a/x\n+++ b/x\n@@ nonsense @@\n",
+		"not a unified diff":         header + "--- a/x\n+++ b/x\n@@ -1,3 +1,3 @@\n one\n",
 		"rule, detector, budget and": "rule: x\n" + change,
 	} {
 		_, err := Parse("word", []byte(text))

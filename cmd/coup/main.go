@@ -78,6 +78,7 @@ itself failed.`,
 		newClean(),
 		newDoctor(),
 		newBench(),
+		newMutants(),
 		newVersion(),
 		newPacketAgent(),
 	)

@@ -176,7 +176,7 @@ func (g *Registers) change(f history.F) Op {
 		free = quiet
 	}
 	r := free[g.random.IntN(len(free))]
-	if len(r.known) == 0 {
+	if len(r.known) == 0 && r.value == 0 {
 		f = history.Write
 	}
 	return g.ask(r, f)
@@ -201,8 +201,12 @@ func (g *Registers) ask(r *register, f history.F) Op {
 	return op
 }
 
-// expect draws what a cas expects.
+// expect draws what a cas expects. While nothing is known of a register, as when no write is
+// answered, that is what was last asked to be written and may have been.
 func (g *Registers) expect(r *register) history.Int {
+	if len(r.known) == 0 {
+		return history.Int(r.value - 1)
+	}
 	if g.random.IntN(100) < latestPercent {
 		return r.known[len(r.known)-1]
 	}

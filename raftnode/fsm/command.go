@@ -36,6 +36,9 @@ func Decode(data []byte) (Command, error) {
 		if n <= 0 || length > uint64(len(data)-n) {
 			return Command{}, fmt.Errorf("%w: it is cut short", ErrDamaged)
 		}
+		if n > 1 && data[n-1] == 0 {
+			return Command{}, fmt.Errorf("%w: a length has more bytes than it needs", ErrDamaged)
+		}
 		*field = string(data[n : n+int(length)])
 		data = data[n+int(length):]
 	}

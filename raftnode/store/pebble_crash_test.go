@@ -60,7 +60,7 @@ func TestCrash(t *testing.T) {
 	if testing.Short() {
 		seeds = 30
 	}
-	inFlight := 0
+	ran, inFlight := 0, 0
 	for seed := range seeds {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			random := rand.New(rand.NewPCG(uint64(seed), 0))
@@ -102,6 +102,7 @@ func TestCrash(t *testing.T) {
 			}
 			c.mu.Unlock()
 			require.NoError(t, s.Close())
+			ran++
 			if c.low < c.high {
 				inFlight++
 			}
@@ -112,7 +113,9 @@ func TestCrash(t *testing.T) {
 			require.NoError(t, s.Close())
 		})
 	}
-	require.Greater(t, inFlight, seeds/3, "too few crashes hit a save in flight")
+	if ran > 10 { // not a chosen seed or two
+		require.Greater(t, inFlight, ran/3, "too few crashes hit a save in flight")
+	}
 }
 
 func requireOneOf(t *testing.T, s Store, allowed []snapshot) {
@@ -187,9 +190,7 @@ func TestBackgroundErrorFinishesStore(t *testing.T) {
 	}))
 	s, err := OpenPebble("/data", failing, nil)
 	require.NoError(t, err)
-	require.NoError(t, s.Bootstrap(genesis))
-	_, err = s.db.AsyncFlush()
-	require.NoError(t, err)
+	require.NoError(t, s.Bootstrap(genesis), "durable in Pebble's own log; its flush fails")
 	require.Eventually(t, func() bool { return s.background.Load() != nil }, 10*time.Second, time.Millisecond)
 	require.ErrorIs(t, s.Save(&raft.HardState{Term: 1}, nil), broken)
 	_, err = s.Load()

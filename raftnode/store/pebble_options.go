@@ -23,7 +23,6 @@ func (p *Pebble) options(fs vfs.FS, logger *slog.Logger) *pebble.Options {
 			DataCorruption: func(info pebble.DataCorruptionInfo) {
 				p.fail(logger, "store: pebble found damaged files", p.explain(info.Path, info.Details))
 			},
-			DiskSlow: func(info pebble.DiskSlowInfo) { logger.Warn("store: the disk is slow", "what", info.String()) },
 		},
 	}
 }

@@ -53,7 +53,7 @@ func (f crashBridge) Install(ctx context.Context, c cluster.Cluster, view View, 
 		outcome.Result, outcome.Reason = ResultIndeterminate, err.Error()
 		return b, outcome
 	}
-	b.crash(context.WithoutCancel(ctx), processes, bridge[0], rng)
+	b.crash(context.WithoutCancel(ctx), processes, bridge[0], drawRhythm(rng))
 	return b, outcome
 }
 
@@ -67,24 +67,39 @@ type bridging struct {
 	failure error         // likewise
 }
 
-// crash brings the node back and kills it again, with pauses drawn from rng, until stop is called.
-func (b *bridging) crash(ctx context.Context, processes cluster.Killer, node string, rng Rand) {
-	ctx, b.stop = context.WithCancel(ctx)
-	b.stopped, b.crashes = make(chan struct{}), 1
+// rhythm is how long a node is down and then up, again and again.
+type rhythm []struct{ down, up time.Duration }
+
+// drawRhythm draws before the crashes begin: rng is not for several goroutines.
+func drawRhythm(rng Rand) rhythm {
 	between := func(lo, hi time.Duration) time.Duration {
 		return lo + time.Duration(rng.IntN(int((hi-lo)/time.Millisecond)))*time.Millisecond
 	}
+	r := make(rhythm, 64)
+	for i := range r {
+		r[i].down = between(50*time.Millisecond, 400*time.Millisecond)
+		r[i].up = between(300*time.Millisecond, 1500*time.Millisecond)
+	}
+	return r
+}
+
+// crash brings the node back and kills it again, in that rhythm, until stop is called.
+func (b *bridging) crash(ctx context.Context, processes cluster.Killer, node string, r rhythm) {
+	ctx, b.stop = context.WithCancel(ctx)
+	b.stopped, b.crashes = make(chan struct{}), 1
+	// A crash that has begun is finished, in bounded time, though the loop should end.
+	finish := func(do func(ctx context.Context) error) bool {
+		ctx, cancel := healing(ctx)
+		defer cancel()
+		b.failure = do(ctx)
+		return b.failure == nil
+	}
 	go func() {
 		defer close(b.stopped)
-		for pause(ctx, between(50*time.Millisecond, 400*time.Millisecond)) {
-			// A crash that has begun is finished: the context of these calls is not the one that ends the loop.
-			if b.failure = revive(context.WithoutCancel(ctx), processes, node); b.failure != nil {
-				return
-			}
-			if !pause(ctx, between(300*time.Millisecond, 1500*time.Millisecond)) {
-				return
-			}
-			if b.failure = processes.Kill(context.WithoutCancel(ctx), node); b.failure != nil {
+		for i := 0; pause(ctx, r[i%len(r)].down); i++ {
+			if !finish(func(ctx context.Context) error { return revive(ctx, processes, node) }) ||
+				!pause(ctx, r[i%len(r)].up) ||
+				!finish(func(ctx context.Context) error { return processes.Kill(ctx, node) }) {
 				return
 			}
 			b.crashes++

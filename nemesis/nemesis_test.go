@@ -225,6 +225,27 @@ func TestPartitionsLeaveAMajority(t *testing.T) {
 	}
 }
 
+// Catches a cut that leaves the leader a majority in both directions: it would change nothing.
+func TestOneWayTakesTheLeadersMajority(t *testing.T) {
+	for _, nodes := range []int{3, 4, 5, 7} {
+		directions, sizes := map[bool]bool{}, map[int]bool{}
+		for seed := range uint64(50) {
+			_, out := oneWay.Install(t.Context(), newFake(nodes), leaders{"n1"}, random(seed))
+			outgoing := out.Links[0].From == "n1"
+			for _, l := range out.Links {
+				require.Equal(t, outgoing, l.From == "n1")
+				require.Equal(t, !outgoing, l.To == "n1")
+			}
+			reached := nodes - len(out.Links)
+			require.LessOrEqual(t, reached, nodes/2, "the leader and those not cut off")
+			directions[outgoing], sizes[len(out.Links)] = true, true
+		}
+		require.Len(t, directions, 2)
+		require.True(t, sizes[nodes-1])
+		require.True(t, sizes[nodes-nodes/2])
+	}
+}
+
 func TestSplitTakesTheLeaderToEitherSide(t *testing.T) {
 	sides := map[bool]bool{}
 	for seed := range uint64(30) {

@@ -41,9 +41,14 @@ var split = &partition{
 
 var oneWay = &partition{
 	name:    "one-way",
-	summary: "cut the leader's links to everybody in one direction only",
+	summary: "cut the leader's links to all, or to most, in one direction only",
 	choose: func(nodes []string, leader string, rng Rand) ([]string, []cluster.Link) {
-		others := without(nodes, leader)
+		others := shuffled(without(nodes, leader), rng)
+		// With those that are left it is no majority.
+		if rng.IntN(2) == 0 {
+			others = others[:len(nodes)-len(nodes)/2]
+		}
+		slices.Sort(others)
 		if rng.IntN(2) == 0 {
 			return []string{leader}, towards([]string{leader}, others)
 		}

@@ -37,6 +37,7 @@ as it goes.`,
 			begun := time.Now()
 			report, err := results.Check(gentle, dir)
 			if err != nil {
+				t.Step(runner.Step{Name: "check", State: runner.StepFailed, Took: time.Since(begun)})
 				return fmt.Errorf("check %s: %w", relative(dir), err)
 			}
 			t.Step(runner.Step{Name: "check", Detail: fmt.Sprintf("%d operations", report.Stats.Invoked), State: runner.StepDone, Took: time.Since(begun)})

@@ -176,12 +176,12 @@ func faults(r checker.Report) [][]string {
 // latency writes a short time with three digits at most.
 func latency(d time.Duration) string {
 	switch {
-	case d < 100*time.Microsecond:
+	case d < time.Millisecond:
 		return fmt.Sprintf("%dµs", d.Microseconds())
-	case d < 10*time.Millisecond:
+	case d < 9950*time.Microsecond:
 		return fmt.Sprintf("%.1fms", d.Seconds()*1e3)
 	case d < time.Second:
-		return fmt.Sprintf("%dms", d.Milliseconds())
+		return fmt.Sprintf("%.0fms", d.Seconds()*1e3)
 	}
 	return fmt.Sprintf("%.1fs", d.Seconds())
 }

@@ -123,10 +123,37 @@ func TestFigures(t *testing.T) {
 	require.Equal(t, "-1,000", count(-1000))
 	require.Equal(t, "1:05", clock(64001*time.Millisecond))
 	require.Equal(t, "90µs", latency(90*time.Microsecond))
-	require.Equal(t, "0.9ms", latency(900*time.Microsecond))
+	require.Equal(t, "900µs", latency(900*time.Microsecond))
+	require.Equal(t, "10ms", latency(9960*time.Microsecond))
 	require.Equal(t, "1.5s", latency(1500*time.Millisecond))
 	require.Equal(t, "ab…", shorten("abcdef", 3))
 	require.Equal(t, []string{"a bb", "longword", "c"}, wrap("a bb longword c", 5))
+}
+
+// Catches a page that loses what people wrote around the table, and a table that grows at each run.
+func TestWritePage(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "performance.md")
+	require.NoError(t, writePage(path, "one\n"))
+	page, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(path, append(page, "\nwritten by hand\n"...), 0o644))
+	require.NoError(t, writePage(path, "two\n"))
+	page, err = os.ReadFile(path)
+	require.NoError(t, err)
+	require.Contains(t, string(page), pageBegin+"\ntwo\n"+pageEnd)
+	require.NotContains(t, string(page), "one")
+	require.Contains(t, string(page), "written by hand")
+
+	require.NoError(t, os.WriteFile(path, []byte("no markers"), 0o644))
+	require.ErrorContains(t, writePage(path, "three"), pageBegin)
+}
+
+// Catches reasons that hide what came first, or cross from one verdict to another.
+func TestForemost(t *testing.T) {
+	hole := checker.Reason{Verdict: checker.Inconclusive, Checker: checker.NameCoverage}
+	interrupt := checker.Reason{Verdict: checker.Inconclusive, Checker: runner.NameRun}
+	broken := checker.Reason{Verdict: checker.Violation, Checker: checker.NameLinearizability}
+	require.Equal(t, []checker.Reason{broken, interrupt, hole}, foremost([]checker.Reason{broken, hole, interrupt}))
 }
 
 // Catches a command line that, pasted, runs something else.

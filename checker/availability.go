@@ -19,9 +19,10 @@ func Availability(evidence Evidence, options Options) Finding {
 		finding.Broken = append(finding.Broken, fmt.Sprintf(format, arguments...))
 	}
 	for _, span := range healthySpans(evidence) {
-		if gap := longestGap(evidence.Ops, span); gap.Length() >= options.MaxGap && asked(evidence.Ops, gap) > 0 {
+		gap, count := asked(evidence.Ops, longestGap(evidence.Ops, span))
+		if count > 0 && gap.Length() >= options.MaxGap {
 			accuse("No operation succeeded from %s to %s although a quorum was healthy; %d were asked.",
-				clock(gap.From), clock(gap.To), asked(evidence.Ops, gap))
+				clock(gap.From), clock(gap.To), count)
 		}
 	}
 	if evidence.Timeline.Final > 0 {
@@ -32,9 +33,8 @@ func Availability(evidence Evidence, options Options) Finding {
 		}
 	}
 	if t := evidence.Timeline; t.Quiet > 0 && !okSince(evidence.Ops, t.Quiet) {
-		healed := Span{From: t.Quiet, To: Never}
 		answers, leaders := leadersSince(evidence.Observations, t.Quiet)
-		switch count := asked(evidence.Ops, healed); {
+		switch _, count := asked(evidence.Ops, Span{From: t.Quiet, To: Never}); {
 		case count > 0:
 			accuse("After everything was healed at %s, none of %d operations succeeded.", clock(t.Quiet), count)
 		case answers > 0 && leaders == 0 && t.End-t.Quiet >= options.MaxGap/2:
@@ -74,15 +74,16 @@ func healthySpans(evidence Evidence) []Span {
 	return spans
 }
 
-// asked counts the operations begun within a span.
-func asked(ops []history.Op, within Span) int {
-	count := 0
+// asked counts the operations begun within a span, and cuts the time before the first of them off.
+func asked(ops []history.Op, within Span) (Span, int) {
+	left, count := Span{From: within.To, To: within.To}, 0
 	for _, op := range ops {
 		if op.Invoke >= within.From && op.Invoke < within.To {
+			left.From = min(left.From, op.Invoke)
 			count++
 		}
 	}
-	return count
+	return left, count
 }
 
 // finalReads counts the keys that were, or may have been, written, and names those that no read

@@ -14,19 +14,8 @@ import (
 // that is there for it. The error tells what was misjudged.
 func Canary() error {
 	var misjudged []error
-	for _, bird := range canaries() {
-		options := Options{Workers: 1, KeyTimeout: time.Minute, AllowNoFaults: true, MinOps: 1, MinBefore: 1}
-		report := Conclude(bird.evidence, find(context.Background(), bird.evidence, options), options)
-		var wrong error
-		if report.Verdict != bird.verdict {
-			wrong = fmt.Errorf("%s: the verdict is %s, not %s", bird.name, report.Verdict, bird.verdict)
-		}
-		for _, result := range report.Checkers {
-			if caught := result.Verdict == Violation; caught != (result.Name == bird.caughtBy) {
-				wrong = fmt.Errorf("%s: the checker of %s says %s", bird.name, result.Name, result.Verdict)
-			}
-		}
-		misjudged = append(misjudged, wrong)
+	for _, c := range canaries() {
+		misjudged = append(misjudged, c.judge())
 	}
 	return errors.Join(misjudged...)
 }
@@ -35,8 +24,23 @@ func Canary() error {
 type canary struct {
 	name     string
 	verdict  Verdict
-	caughtBy string // the one checker that finds the violation
+	caughtBy string // the one checker that finds the violation; empty when there is none
 	evidence Evidence
+}
+
+// judge tells how the checkers misjudge the history.
+func (c canary) judge() error {
+	options := Options{Workers: 1, KeyTimeout: time.Minute, AllowNoFaults: true, MinOps: 1, MinBefore: 1}
+	report := Conclude(c.evidence, find(context.Background(), c.evidence, options), options)
+	if report.Verdict != c.verdict {
+		return fmt.Errorf("%s: the verdict is %s, not %s", c.name, report.Verdict, c.verdict)
+	}
+	for _, result := range report.Checkers {
+		if caught := result.Verdict == Violation; caught != (result.Name == c.caughtBy) {
+			return fmt.Errorf("%s: the checker of %s says %s", c.name, result.Name, result.Verdict)
+		}
+	}
+	return nil
 }
 
 func canaries() []canary {

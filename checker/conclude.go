@@ -77,32 +77,46 @@ func byChecker(reasons []Reason) [][]Reason {
 	return groups
 }
 
+// mostReasons is how many reasons of one kind are told one by one: a system that lost everything
+// contradicts itself in every operation.
+const mostReasons = 10
+
+// sentences makes reasons of texts, the last of which says how many more there are.
 func sentences(verdict Verdict, texts []string) []Reason {
 	var reasons []Reason
-	for _, text := range texts {
+	for _, text := range texts[:min(len(texts), mostReasons)] {
 		reasons = append(reasons, Reason{Verdict: verdict, Text: text})
+	}
+	if more := len(texts) - mostReasons; more > 0 {
+		reasons = append(reasons, Reason{Verdict: verdict, Text: fmt.Sprintf("And %d more of the kind.", more)})
 	}
 	return reasons
 }
 
 func concludeLinearizability(result LinearizabilityResult) (summary string, reasons []Reason) {
+	var unknown, unexplained []string
 	for _, key := range result.Suspect {
 		switch {
 		case key.Outcome == Unknown:
-			reasons = append(reasons, Reason{
-				Verdict: Inconclusive,
-				Text:    fmt.Sprintf("Whether %s is linearizable is unknown: %s.", key.Key, key.Reason),
-			})
-		case !key.Contested && len(key.Explanation) > 0:
+			unknown = append(unknown, fmt.Sprintf("Whether %s is linearizable is unknown: %s.", key.Key, key.Reason))
+		case key.Contested:
+		case len(key.Explanation) > 0:
 			reasons = append(reasons, Reason{
 				Verdict: Violation,
 				Text:    fmt.Sprintf("%s is not linearizable. %s", key.Key, key.Explanation[0]),
 				Details: key.Explanation[1:],
 			})
-		case !key.Contested:
-			reasons = append(reasons, Reason{Verdict: Violation, Text: fmt.Sprintf("%s is not linearizable.", key.Key)})
+		default:
+			unexplained = append(unexplained, key.Key)
 		}
 	}
+	if len(unexplained) > 0 {
+		reasons = append(reasons, Reason{
+			Verdict: Violation,
+			Text:    fmt.Sprintf("%d keys more are not linearizable: %s.", len(unexplained), enumerate(unexplained, mostReasons)),
+		})
+	}
+	reasons = append(reasons, sentences(Inconclusive, unknown)...)
 	summary = fmt.Sprintf("%d of %d keys are linearizable, %d operations.", result.OK, result.Keys, result.Ops)
 	return summary, reasons
 }

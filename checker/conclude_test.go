@@ -2,6 +2,8 @@ package checker
 
 import (
 	"errors"
+	"fmt"
+	"os"
 	"testing"
 	"time"
 
@@ -220,6 +222,32 @@ func TestCanary(t *testing.T) {
 	report := Conclude(sound(), findings, Options{})
 	require.Equal(t, Harness, report.Verdict)
 	require.Equal(t, "The checkers failed on a history whose verdict is known: a stale read: the verdict is pass, not violation.", report.Reasons[0].Text)
+}
+
+// Catches a report that nobody can read, and one in which something is told nowhere.
+func TestReasonsAreFew(t *testing.T) {
+	evidence := sound()
+	var ops []history.Op
+	for i := range 15 {
+		for _, op := range []history.Op{write(90, 500, 501, 1), write(90, 510, 511, 2), read(90, 520, 521, 1), read(90, 61_500, 61_501, 2)} {
+			op.Revision = 3
+			ops = append(ops, on(op, fmt.Sprintf("broken%d", i)))
+		}
+	}
+	evidence.Ops = append(ops, evidence.Ops...)
+	pages := t.TempDir()
+	report := Check(t.Context(), evidence, Options{Pages: pages})
+	count := make(map[string]int)
+	for _, r := range report.Reasons {
+		count[r.Checker]++
+	}
+	require.Equal(t, map[string]int{NameLinearizability: 11, NameRevisions: 11}, count)
+	require.Equal(t, "5 keys more are not linearizable: broken10, broken11, broken12, broken13, broken14.", report.Reasons[10].Text)
+	require.Contains(t, report.Reasons[21].Text, "more of the kind.")
+	require.Len(t, report.Linearizability.Suspect, 15)
+	drawn, err := os.ReadDir(pages)
+	require.NoError(t, err)
+	require.Len(t, drawn, 10)
 }
 
 // Catches a contested violation that is taken for one: then a checker is broken, not the system.

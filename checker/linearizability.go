@@ -39,7 +39,8 @@ type KeyResult struct {
 	Reason  string  `json:"reason,omitempty"` // why it is unknown
 	Ops     int     `json:"ops"`
 	Open    int     `json:"open"` // of these, of unknown outcome
-	// Explanation tells a violation in plain language, a line each.
+	// Explanation tells a violation in plain language, a line each. Only the first few broken keys have
+	// one, and a page.
 	Explanation []string `json:"explanation,omitempty"`
 	Page        string   `json:"page,omitempty"` // file name of the drawing, in Options.Pages
 	// Contested says that the order of revisions is a linearization all the same: a violation that
@@ -60,7 +61,7 @@ func Linearizability(ctx context.Context, evidence Evidence, options Options) Li
 	for range min(options.Workers, len(keys)) {
 		workers.Go(func() {
 			for i := range work {
-				results[i] = checkKey(ctx, keys[i], evidence, options)
+				results[i] = checkKey(ctx, keys[i], options)
 			}
 		})
 	}
@@ -70,18 +71,29 @@ func Linearizability(ctx context.Context, evidence Evidence, options Options) Li
 	close(work)
 	workers.Wait()
 	total := LinearizabilityResult{Keys: len(keys), Suspect: []KeyResult{}}
-	for _, r := range results {
+	explained := 0
+	for i, r := range results {
 		total.Ops += r.Ops
 		if r.Outcome == Linearizable {
 			total.OK++
-		} else {
-			total.Suspect = append(total.Suspect, r)
+			continue
 		}
+		if r.Outcome == NotLinearizable && explained < mostExplained {
+			explained++
+			broken := shrink(ctx, relevant(keys[i].ops), options.budget())
+			r.Explanation = explain(broken)
+			r.Page = draw(ctx, r.Key, broken, evidence, options)
+		}
+		total.Suspect = append(total.Suspect, r)
 	}
 	return total
 }
 
-func checkKey(ctx context.Context, key keyOps, evidence Evidence, options Options) KeyResult {
+// mostExplained is how many broken keys are explained and drawn: when there are more, they broke
+// together.
+const mostExplained = 10
+
+func checkKey(ctx context.Context, key keyOps, options Options) KeyResult {
 	ops := relevant(key.ops)
 	result := KeyResult{Key: key.key, Ops: len(ops)}
 	for _, op := range ops {
@@ -89,16 +101,12 @@ func checkKey(ctx context.Context, key keyOps, evidence Evidence, options Option
 			result.Open++
 		}
 	}
-	budget := budget{time: options.KeyTimeout, memory: options.MaxMemory / int64(options.Workers)}
-	result.Outcome, result.Reason = search(ctx, ops, budget)
+	result.Outcome, result.Reason = search(ctx, ops, options.budget())
 	switch {
 	case result.Outcome == Unknown && certified(ops):
 		result.Outcome, result.Reason = Linearizable, ""
 	case result.Outcome == NotLinearizable:
 		result.Contested = certified(ops)
-		broken := shrink(ctx, ops, budget)
-		result.Explanation = explain(broken)
-		result.Page = draw(ctx, key.key, broken, evidence, options)
 	}
 	return result
 }
@@ -136,6 +144,10 @@ func relevant(ops []history.Op) []history.Op {
 type budget struct {
 	time   time.Duration
 	memory int64 // bytes
+}
+
+func (o Options) budget() budget {
+	return budget{time: o.KeyTimeout, memory: o.MaxMemory / int64(o.Workers)}
 }
 
 // entryCost is what Porcupine remembers of a state beside the set of operations behind it, in bytes:

@@ -32,7 +32,7 @@ func draw(ctx context.Context, key string, ops []history.Op, evidence Evidence, 
 		return ""
 	}
 	span := spanOf(ops)
-	meter := newMeter(ctx, options.MaxMemory/int64(options.Workers), len(ops))
+	meter := newMeter(ctx, options.budget().memory, len(ops))
 	model := meter.model()
 	result, info := porcupine.CheckOperationsVerbose(model, operations(ops, span.To), min(drawTimeout, options.KeyTimeout))
 	if meter.stopped.Load() || result != porcupine.Illegal {

@@ -69,10 +69,16 @@ func canaries() []canary {
 		Asked: 70 * time.Millisecond, Time: 71 * time.Millisecond, Node: "n2", Role: "leader", Term: 1,
 	})
 	renumbered.Ops[2].Revision = 5
+	forgetful := sound()
+	forgetful.Observations[0].Vote = "n1"
+	forgetful.Observations = append(forgetful.Observations, Observation{
+		Asked: 70 * time.Millisecond, Time: 71 * time.Millisecond, Node: "n1", Role: "follower", Term: 1,
+	})
 	return []canary{
 		{"a sound history", Pass, "", sound()},
 		{"a stale read", Violation, NameLinearizability, stale},
 		{"two leaders of a term", Violation, NameLeaders, usurped},
+		{"a vote forgotten", Violation, NameVotes, forgetful},
 		{"a value with two revisions", Violation, NameRevisions, renumbered},
 	}
 }

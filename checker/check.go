@@ -59,6 +59,7 @@ type Findings struct {
 	Canary          error // why the checkers are not to be trusted
 	Linearizability LinearizabilityResult
 	Leaders         Finding
+	Votes           Finding
 	Revisions       Finding
 	Availability    Finding
 	Coverage        Coverage
@@ -69,6 +70,7 @@ func find(ctx context.Context, evidence Evidence, options Options) Findings {
 	return Findings{
 		Linearizability: Linearizability(ctx, evidence, options),
 		Leaders:         Leaders(evidence),
+		Votes:           Votes(evidence.Observations),
 		Revisions:       Revisions(evidence.Ops),
 		Availability:    Availability(evidence, options),
 		Coverage:        Cover(evidence, options),

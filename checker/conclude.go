@@ -41,6 +41,7 @@ func Conclude(evidence Evidence, findings Findings, options Options) Report {
 	summary, reasons := concludeLinearizability(findings.Linearizability)
 	conclude(NameLinearizability, summary, reasons)
 	conclude(NameLeaders, findings.Leaders.Summary, sentences(Violation, findings.Leaders.Broken))
+	conclude(NameVotes, findings.Votes.Summary, sentences(Violation, findings.Votes.Broken))
 	conclude(NameRevisions, findings.Revisions.Summary, sentences(Violation, findings.Revisions.Broken))
 	var unavailable []Reason
 	if evidence.Timeline.End > 0 {

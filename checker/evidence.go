@@ -88,6 +88,7 @@ type Observation struct {
 	Role    string  `json:"role,omitempty"` // "leader", "follower", "candidate" or "pre-candidate"
 	Term    uint64  `json:"term,omitempty"`
 	Leader  string  `json:"leader,omitempty"` // empty when the node knows none
+	Vote    string  `json:"vote,omitempty"`   // whom it voted for in Term; empty for nobody
 	Commit  uint64  `json:"commit,omitempty"`
 	Applied uint64  `json:"applied,omitempty"`
 	Reigns  []Reign `json:"reigns,omitempty"`

@@ -31,6 +31,7 @@ type Result struct {
 const (
 	NameLinearizability = "linearizability"
 	NameLeaders         = "leaders"
+	NameVotes           = "votes"
 	NameRevisions       = "revisions"
 	NameAvailability    = "availability"
 	NameCoverage        = "coverage"

@@ -232,7 +232,7 @@ func observation(node string, s api.Status, err error) checker.Observation {
 		return checker.Observation{Node: node, Error: err.Error()}
 	}
 	o := checker.Observation{
-		Node: node, Role: s.Role, Term: s.Term, Leader: string(s.Leader), Commit: s.Commit, Applied: s.Applied,
+		Node: node, Role: s.Role, Term: s.Term, Leader: string(s.Leader), Vote: string(s.Vote), Commit: s.Commit, Applied: s.Applied,
 	}
 	for _, reign := range s.Reigns {
 		o.Reigns = append(o.Reigns, checker.Reign(reign))

@@ -67,7 +67,7 @@ func TestLeaders(t *testing.T) {
 	}
 }
 
-func at2(op history.Op, revision uint64) history.Op {
+func numbered(op history.Op, revision uint64) history.Op {
 	op.Revision = revision
 	return op
 }
@@ -84,22 +84,22 @@ func TestRevisions(t *testing.T) {
 		broken []string
 	}{
 		"in order": {[]history.Op{
-			readNothing(1, 0, 1), at2(write(1, 2, 3, 1), 5), at2(read(2, 4, 5, 1), 5), at2(cas(1, 6, 7, 1, 2), 9), at2(read(2, 8, 9, 2), 9),
+			readNothing(1, 0, 1), numbered(write(1, 2, 3, 1), 5), numbered(read(2, 4, 5, 1), 5), numbered(cas(1, 6, 7, 1, 2), 9), numbered(read(2, 8, 9, 2), 9),
 		}, nil},
-		"concurrent, in either order": {[]history.Op{at2(write(1, 1, 9, 1), 6), at2(write(2, 1, 9, 2), 5), at2(read(3, 2, 8, 2), 5)}, nil},
-		"keys apart":                  {[]history.Op{at2(write(1, 1, 2, 1), 6), at2(on(write(2, 3, 4, 1), "l"), 5)}, nil},
+		"concurrent, in either order": {[]history.Op{numbered(write(1, 1, 9, 1), 6), numbered(write(2, 1, 9, 2), 5), numbered(read(3, 2, 8, 2), 5)}, nil},
+		"keys apart":                  {[]history.Op{numbered(write(1, 1, 2, 1), 6), numbered(on(write(2, 3, 4, 1), "l"), 5)}, nil},
 		"none known":                  {[]history.Op{write(1, 1, 2, 1), write(1, 3, 4, 2), read(1, 5, 6, 2)}, nil},
-		"two writes at one": {[]history.Op{at2(write(1, 1, 2, 1), 5), at2(on(write(2, 1, 2, 1), "l"), 5)}, []string{
+		"two writes at one": {[]history.Op{numbered(write(1, 1, 2, 1), 5), numbered(on(write(2, 1, 2, 1), "l"), 5)}, []string{
 			"Two writes have revision 5: process 1 wrote 1 through n1, 0.001 s to 0.002 s, and process 2 wrote 1 through n1, 0.001 s to 0.002 s."}},
-		"a read of another": {[]history.Op{at2(write(1, 1, 9, 1), 5), at2(read(2, 2, 8, 1), 6)}, []string{
+		"a read of another": {[]history.Op{numbered(write(1, 1, 9, 1), 5), numbered(read(2, 2, 8, 1), 6)}, []string{
 			"The value 1 of k has two revisions: process 1 wrote 1 through n1, 0.001 s to 0.009 s, revision 5, and process 2 read 1 through n1, 0.002 s to 0.008 s, revision 6."}},
-		"two reads differ": {[]history.Op{maybeWrite(1, 1, 1), at2(read(2, 2, 8, 1), 6), at2(read(3, 2, 8, 1), 7)}, []string{
+		"two reads differ": {[]history.Op{maybeWrite(1, 1, 1), numbered(read(2, 2, 8, 1), 6), numbered(read(3, 2, 8, 1), 7)}, []string{
 			"The value 1 of k has two revisions: process 2 read 1 through n1, 0.002 s to 0.008 s, revision 6, and process 3 read 1 through n1, 0.002 s to 0.008 s, revision 7."}},
-		"back in time": {[]history.Op{at2(write(1, 1, 2, 1), 5), at2(write(1, 3, 4, 2), 4)}, []string{
+		"back in time": {[]history.Op{numbered(write(1, 1, 2, 1), 5), numbered(write(1, 3, 4, 2), 4)}, []string{
 			"Revisions of k go back: process 1 wrote 1 through n1, 0.001 s to 0.002 s, revision 5, and afterwards process 1 wrote 2 through n1, 0.003 s to 0.004 s, revision 4."}},
-		"an acknowledged write vanishes": {[]history.Op{at2(write(1, 1, 2, 1), 5), readNothing(1, 3, 4)}, []string{
+		"an acknowledged write vanishes": {[]history.Op{numbered(write(1, 1, 2, 1), 5), readNothing(1, 3, 4)}, []string{
 			"Revisions of k go back: process 1 wrote 1 through n1, 0.001 s to 0.002 s, revision 5, and afterwards process 1 read nothing through n1, 0.003 s to 0.004 s, revision 0."}},
-		"a refusal from the past": {[]history.Op{at2(write(1, 1, 2, 1), 5), at2(refusedCAS(2, 3, 4, 7, 8), 3)}, []string{
+		"a refusal from the past": {[]history.Op{numbered(write(1, 1, 2, 1), 5), numbered(refusedCAS(2, 3, 4, 7, 8), 3)}, []string{
 			"Revisions of k go back: process 1 wrote 1 through n1, 0.001 s to 0.002 s, revision 5, and afterwards process 2 could not change 7 to 8, for it held another value, through n1, 0.003 s to 0.004 s, revision 3."}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -318,7 +318,10 @@ func TestCleanRemovesDeadRunsOnly(t *testing.T) {
 	require.NoError(t, err)
 	dead, err := runLabels(fmt.Sprintf("dead-%d", os.Getpid()))
 	require.NoError(t, err)
-	dead[labelOwner] = "4194304-1" // no pid is that high
+	ended, err := cluster.Self()
+	require.NoError(t, err)
+	ended.PID = 4194304 // no pid is that high
+	dead[labelOwner] = ended.String()
 	foreign, err := runLabels(fmt.Sprintf("foreign-%d", os.Getpid()))
 	require.NoError(t, err)
 	foreign[labelOwner], foreign[labelHost] = dead[labelOwner], "elsewhere.example"

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -133,21 +134,23 @@ func TestEveryFaultIsInstalledProvenAndHealed(t *testing.T) {
 	for _, fault := range All() {
 		for seed := range uint64(20) {
 			t.Run(fmt.Sprintf("%s/%d", fault.Name(), seed), func(t *testing.T) {
-				f := newFake(5)
-				require.NoError(t, fault.Check(f))
-				in, out := fault.Install(t.Context(), f, leaders{"n2"}, random(seed))
-				require.Equal(t, ResultInstalled, out.Result, out.Reason)
-				f.mu.Lock()
-				require.False(t, f.whole())
-				f.mu.Unlock()
-				require.NotEmpty(t, out.Targets)
+				synctest.Test(t, func(t *testing.T) {
+					f := newFake(5)
+					require.NoError(t, fault.Check(f))
+					in, out := fault.Install(t.Context(), f, leaders{"n2"}, random(seed))
+					require.Equal(t, ResultInstalled, out.Result, out.Reason)
+					f.mu.Lock()
+					require.False(t, f.whole())
+					f.mu.Unlock()
+					require.NotEmpty(t, out.Targets)
 
-				cancelled, cancel := context.WithCancel(t.Context())
-				cancel()
-				healed := in.Heal(cancelled)
-				require.Equal(t, ResultHealed, healed.Result, healed.Reason)
-				require.True(t, f.whole())
-				require.Equal(t, ResultHealed, in.Heal(t.Context()).Result, "healing twice")
+					cancelled, cancel := context.WithCancel(t.Context())
+					cancel()
+					healed := in.Heal(cancelled)
+					require.Equal(t, ResultHealed, healed.Result, healed.Reason)
+					require.True(t, f.whole())
+					require.Equal(t, ResultHealed, in.Heal(t.Context()).Result, "healing twice")
+				})
 			})
 		}
 	}
@@ -174,27 +177,28 @@ func TestLiesAreFoundOut(t *testing.T) {
 		{"resume", "pause-leader", ResultInstalled, ResultNotHealed},
 	} {
 		t.Run(c.lie+" "+c.fault, func(t *testing.T) {
-			t.Parallel()
-			for _, how := range []string{"lies", "fails"} {
-				f := newFake(5)
-				if how == "lies" {
-					f.lies = []string{c.lie}
-				} else {
-					f.fails = []string{c.lie}
+			synctest.Test(t, func(t *testing.T) {
+				for _, how := range []string{"lies", "fails"} {
+					f := newFake(5)
+					if how == "lies" {
+						f.lies = []string{c.lie}
+					} else {
+						f.fails = []string{c.lie}
+					}
+					faults, err := Parse(c.fault)
+					require.NoError(t, err)
+					in, out := faults[0].Install(t.Context(), f, leaders{"n1"}, random(1))
+					require.Equal(t, c.install, out.Result, how)
+					out = in.Heal(t.Context())
+					if how == "fails" && c.lie == "kill" {
+						continue // nothing was killed, and all know it
+					}
+					require.Equal(t, c.heal, out.Result, how)
+					if c.heal != ResultHealed {
+						require.NotEmpty(t, out.Reason)
+					}
 				}
-				faults, err := Parse(c.fault)
-				require.NoError(t, err)
-				in, out := faults[0].Install(t.Context(), f, leaders{"n1"}, random(1))
-				require.Equal(t, c.install, out.Result, how)
-				out = in.Heal(t.Context())
-				if how == "fails" && c.lie == "kill" {
-					continue // nothing was killed, and all know it
-				}
-				require.Equal(t, c.heal, out.Result, how)
-				if c.heal != ResultHealed {
-					require.NotEmpty(t, out.Reason)
-				}
-			}
+			})
 		})
 	}
 }
@@ -323,4 +327,33 @@ func TestRetryLeavesHalfOfTheWindow(t *testing.T) {
 	require.True(t, ok)
 	_, ok = p.Retry(12 * time.Second)
 	require.False(t, ok)
+}
+
+// Catches a bridge that is crashed but once, crashes that go on after healing, and crashes that failed
+// unnoticed.
+func TestTheBridgeCrashesUntilItIsHealed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(5)
+		in, out := crashBridge{}.Install(t.Context(), f, leaders{"n1"}, random(3))
+		require.Equal(t, ResultInstalled, out.Result, out.Reason)
+		require.NotContains(t, out.Targets, "n1")
+		pause(t.Context(), 10*time.Second)
+		healed := in.Heal(t.Context())
+		require.Equal(t, ResultHealed, healed.Result, healed.Reason)
+		require.Greater(t, healed.Crashes, 3)
+		started := f.pids
+		require.Equal(t, len(f.nodes)+healed.Crashes, started, "each crash is counted, and followed by a start")
+		pause(t.Context(), time.Minute)
+		require.Equal(t, started, f.pids)
+	})
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(5)
+		in, out := crashBridge{}.Install(t.Context(), f, leaders{"n1"}, random(3))
+		require.Equal(t, ResultInstalled, out.Result, out.Reason)
+		f.mu.Lock()
+		f.fails = []string{"kill"}
+		f.mu.Unlock()
+		pause(t.Context(), 10*time.Second)
+		require.Contains(t, in.Heal(t.Context()).Reason, "kill failed")
+	})
 }

@@ -126,7 +126,7 @@ func (n *Network) Settle(ctx context.Context, bound time.Duration) error {
 	defer cancel()
 	for waiting := n.links(); len(waiting) > 0; {
 		probes, err := n.Probe(ctx, waiting)
-		if err != nil {
+		if err = errors.Join(err, ctx.Err()); err != nil {
 			return fmt.Errorf("links that carry nothing after %v: %v: %w", bound, waiting, err)
 		}
 		waiting = waiting[:0]

@@ -353,7 +353,7 @@ func TestExplanations(t *testing.T) {
 func TestPages(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "linearizability")
 	ops := []history.Op{write(1, 1, 2, 1), write(1, 3, 4, 2)}
-	for i := range 7 {
+	for i := range 3 {
 		ops = append(ops, maybeWrite(10+i, 5, int64(100+i)), maybeCAS(100+i, 5, 77, int64(200+i)))
 	}
 	ops = append(ops, refusedCAS(3, 6, 7, 66, 300), read(2, 8, 9, 1))
@@ -377,4 +377,18 @@ func TestPages(t *testing.T) {
 
 	require.Empty(t, Linearizability(t.Context(), Evidence{Ops: ops[:2]}, Options{Pages: dir}).Suspect)
 	require.Empty(t, draw(t.Context(), "k", wide(mostDrawn), evidence, Options{Pages: dir}.withDefaults()))
+}
+
+// Catches a drawing that leaves out what was seen, or that would take for ever.
+func TestDrawableKeepsWhatWasSeen(t *testing.T) {
+	ops := []history.Op{maybeWrite(0, 1, 1), read(1, 2, 3, 1)}
+	for i := range 50 {
+		ops = append(ops, maybeWrite(10+i, 5+i, int64(100+i)))
+	}
+	for i := range ops {
+		ops[i].Index = int64(i)
+	}
+	left := drawable(ops)
+	require.Len(t, left, 1+mostOpenDrawn)
+	require.Equal(t, ops[:2], left[:2])
 }

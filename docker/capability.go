@@ -76,7 +76,7 @@ func Capabilities(ctx context.Context) []cluster.Capability {
 
 // tryAgent starts one helper, cuts and restores.
 func tryAgent(ctx context.Context, c *engine.Client, binary string) (err error) {
-	tag, err := image{"agent", agentDockerfile, binary, "coup"}.ensure(ctx, c, func(string, ...any) {})
+	tag, err := imageOfAgent(binary).ensure(ctx, c, func(string, ...any) {})
 	if err != nil {
 		return err
 	}

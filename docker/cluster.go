@@ -85,11 +85,11 @@ func (c *containers) start(ctx context.Context, e Environment) error {
 			return err
 		}
 	}
-	agentImage, err := image{"agent", agentDockerfile, agent, "coup"}.ensure(ctx, c.client, c.progress)
+	agentImage, err := imageOfAgent(agent).ensure(ctx, c.client, c.progress)
 	if err != nil {
 		return err
 	}
-	nodeImage, err := image{"raftnode", nodeDockerfile, c.options.Binary, "raftnode"}.ensure(ctx, c.client, c.progress)
+	nodeImage, err := imageOfNode(c.options.Binary).ensure(ctx, c.client, c.progress)
 	if err != nil {
 		return err
 	}

@@ -26,11 +26,11 @@ import (
 // built are the binaries that the tests put into images.
 var built struct{ node, agent string }
 
-// TestMain builds the binaries once, and removes the images that the tests made of them.
+// TestMain builds the binaries once, and removes the images that the tests made of them. A build of
+// its own keeps them apart from those of tests that run beside it.
 func TestMain(m *testing.M) {
 	os.Exit(func() int {
-		client, err := dial(context.Background())
-		if err != nil {
+		if _, err := dial(context.Background()); err != nil {
 			return m.Run()
 		}
 		dir, err := os.MkdirTemp("", "coup-docker-test-")
@@ -41,31 +41,20 @@ func TestMain(m *testing.M) {
 		defer os.RemoveAll(dir)
 		built.node, built.agent = filepath.Join(dir, "node"), filepath.Join(dir, "agent")
 		for path, source := range map[string]string{built.node: "../cluster/netns/testdata/node", built.agent: "./testdata/agent"} {
-			build := exec.Command("go", "build", "-o", path, source)
+			build := exec.Command("go", "build", "-ldflags", fmt.Sprint("-buildid=", os.Getpid()), "-o", path, source)
 			build.Env = append(os.Environ(), "CGO_ENABLED=0")
 			if out, err := build.CombinedOutput(); err != nil {
 				fmt.Fprintf(os.Stderr, "%v: %s\n", err, out)
 				return 1
 			}
 		}
-		before := tags(client)
 		defer func() {
-			for _, tag := range tags(client) {
-				if !slices.Contains(before, tag) {
-					_ = client.RemoveImage(tag)
-				}
+			if err := RemoveImages(context.Background(), built.node, built.agent); err != nil {
+				fmt.Fprintln(os.Stderr, err)
 			}
 		}()
 		return m.Run()
 	}())
-}
-
-func tags(c *engine.Client) (all []string) {
-	images, _ := c.ListImages(engine.ListImagesOptions{Filters: map[string][]string{"label": {labelImage}}})
-	for _, i := range images {
-		all = append(all, i.RepoTags...)
-	}
-	return all
 }
 
 func needEngine(t *testing.T) *engine.Client {

@@ -29,6 +29,13 @@ type image struct {
 	file       string // its name in the build context
 }
 
+// imageOfNode holds raftnode, imageOfAgent the suite's own binary.
+func imageOfNode(binary string) image {
+	return image{"raftnode", nodeDockerfile, binary, "raftnode"}
+}
+
+func imageOfAgent(binary string) image { return image{"agent", agentDockerfile, binary, "coup"} }
+
 // ensure builds the image unless the engine has it, and returns its tag.
 func (i image) ensure(ctx context.Context, c *engine.Client, progress func(string, ...any)) (string, error) {
 	if err := static(i.binary); err != nil {
@@ -38,10 +45,7 @@ func (i image) ensure(ctx context.Context, c *engine.Client, progress func(strin
 	if err != nil {
 		return "", err
 	}
-	hash := sha256.New()
-	hash.Write(i.dockerfile)
-	hash.Write(content)
-	tag := fmt.Sprintf("coup/%s:%x", i.name, hash.Sum(nil)[:8])
+	tag := i.tag(content)
 	_, err = c.InspectImage(tag)
 	if err == nil || !errors.Is(err, engine.ErrNoSuchImage) {
 		return tag, err
@@ -63,6 +67,32 @@ func (i image) ensure(ctx context.Context, c *engine.Client, progress func(strin
 		return "", fmt.Errorf("docker: build %s: %w\n%s", tag, err, output.Bytes())
 	}
 	return tag, nil
+}
+
+// tag names the image by what is in it.
+func (i image) tag(content []byte) string {
+	hash := sha256.New()
+	hash.Write(i.dockerfile)
+	hash.Write(content)
+	return fmt.Sprintf("coup/%s:%x", i.name, hash.Sum(nil)[:8])
+}
+
+// RemoveImages removes the images that were made of these two binaries, if there are any.
+func RemoveImages(ctx context.Context, node, agent string) error {
+	c, err := dial(ctx)
+	if err != nil {
+		return err
+	}
+	for _, i := range []image{imageOfNode(node), imageOfAgent(agent)} {
+		content, err := os.ReadFile(i.binary)
+		if err != nil {
+			return err
+		}
+		if err := c.RemoveImage(i.tag(content)); err != nil && !errors.Is(err, engine.ErrNoSuchImage) {
+			return fmt.Errorf("docker: remove %s: %w", i.tag(content), err)
+		}
+	}
+	return nil
 }
 
 func (i image) pack(content []byte) (io.Reader, error) {

@@ -16,7 +16,6 @@ import (
 	"time"
 
 	engine "github.com/ory/dockertest/v3"
-	dockerapi "github.com/ory/dockertest/v3/docker"
 	"github.com/stretchr/testify/require"
 
 	"coup/cluster"
@@ -81,39 +80,20 @@ func TestFaultsInDocker(t *testing.T) {
 	if err != nil {
 		t.Skip("no Docker engine: ", err)
 	}
-	forgetImages(t, pool)
-	c, err := docker.Environment{Agent: build(t, "../docker/testdata/agent")}.Start(t.Context(), cluster.Options{
-		Run: fmt.Sprintf("faults-%d", os.Getpid()), Nodes: 3, Binary: build(t, "../cluster/netns/testdata/node"), Dir: t.TempDir(),
+	node, agent := build(t, "../cluster/netns/testdata/node"), build(t, "../docker/testdata/agent")
+	t.Cleanup(func() { require.NoError(t, docker.RemoveImages(context.Background(), node, agent)) })
+	c, err := docker.Environment{Agent: agent}.Start(t.Context(), cluster.Options{
+		Run: fmt.Sprintf("faults-%d", os.Getpid()), Nodes: 3, Binary: node, Dir: t.TempDir(),
 	})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, c.Close(context.Background())) })
 	tryAll(t, c)
 }
 
-// forgetImages removes the images that the test builds when it is over.
-func forgetImages(t *testing.T, pool *engine.Pool) {
-	tags := func() (all []string) {
-		images, err := pool.Client.ListImages(dockerapi.ListImagesOptions{Filters: map[string][]string{"label": {"coup.image"}}})
-		require.NoError(t, err)
-		for _, i := range images {
-			all = append(all, i.RepoTags...)
-		}
-		return all
-	}
-	before := tags()
-	t.Cleanup(func() {
-		for _, tag := range tags() {
-			if !slices.Contains(before, tag) {
-				require.NoError(t, pool.Client.RemoveImage(tag))
-			}
-		}
-	})
-}
-
 func build(t *testing.T, source string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), filepath.Base(source))
-	cmd := exec.Command("go", "build", "-o", path, source)
+	cmd := exec.Command("go", "build", "-ldflags", fmt.Sprint("-buildid=", os.Getpid()), "-o", path, source)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	out, err := cmd.CombinedOutput()
 	require.NoError(t, err, string(out))

@@ -14,6 +14,7 @@ import (
 	"coup/history"
 	"coup/nemesis"
 	"coup/results"
+	"coup/version"
 	"coup/workload"
 )
 
@@ -86,7 +87,7 @@ func (s Setup) info(now time.Time) (results.Info, error) {
 	}
 	return results.Info{
 		Name: s.Options.Name, Seed: s.Options.Seed, Command: s.Command, Environment: s.Options.Environment,
-		Versions: map[string]string{"go": runtime.Version(), "coup": s.Version, "raftnode": s.Version},
+		Versions: map[string]string{"go": runtime.Version(), "coup": s.Version, "raftnode": version.File(s.Options.Binary)},
 		Options:  options, Plan: plan, Started: now.UTC(),
 		Check: results.CheckOptions{AllowNoFaults: len(s.Faults) == 0},
 	}, nil

@@ -14,6 +14,7 @@ import (
 
 	"coup/nemesis"
 	"coup/runner"
+	"coup/version"
 )
 
 // runFlags are what the commands that run something share.
@@ -112,7 +113,7 @@ func (f *runFlags) run(cmd *cobra.Command) error {
 	gentle, hurried, release := interrupts(cmd.Context(), t)
 	defer release()
 	conclusion, err := runner.Run(gentle, hurried, runner.Setup{
-		Options: *o, Faults: faults, Start: environment.start, Observer: t, Command: os.Args, Version: version(),
+		Options: *o, Faults: faults, Start: environment.start, Observer: t, Command: os.Args, Version: version.Self(),
 	})
 	if err != nil {
 		var option *runner.OptionError

@@ -45,11 +45,8 @@ func (t *terminal) conclude(c runner.Conclusion, o runner.Options) {
 // where says where a run and its report are.
 func (t *terminal) where(dir string) {
 	t.Printf("  %-7s %s\n", "run", relative(dir))
-	for _, name := range []string{"report.html", "summary.md"} {
-		if path := filepath.Join(dir, name); exists(path) {
-			t.Printf("  %-7s %s\n", "report", relative(path))
-			return
-		}
+	if path := filepath.Join(dir, "summary.md"); exists(path) {
+		t.Printf("  %-7s %s\n", "report", relative(path))
 	}
 }
 

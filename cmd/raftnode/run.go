@@ -19,6 +19,7 @@ import (
 	"coup/raftnode/replica"
 	"coup/raftnode/server"
 	"coup/raftnode/store"
+	"coup/version"
 )
 
 // graceful is how long clients' requests under way may take once the node was told to stop.
@@ -72,7 +73,7 @@ func run(ctx context.Context, s settings) error {
 	}
 	api := server.New(server.Options{
 		ID: s.id, Loop: loop, Metrics: metrics, ClientURL: directory.ClientURL, BusStats: messages.Stats,
-		Logger: s.log, Version: version(), PID: os.Getpid(), RequestTimeout: s.requestTimeout,
+		Logger: s.log, Version: version.Self(), PID: os.Getpid(), RequestTimeout: s.requestTimeout,
 	})
 
 	ticker := time.NewTicker(s.tick)
@@ -94,7 +95,7 @@ func run(ctx context.Context, s settings) error {
 	}
 	go serve("bus", messages.Serve, peers)
 	go serve("HTTP API", api.Serve, clients)
-	s.log.Info("node started", "version", version(), "http", s.listenHTTP, "bus", s.listenBus,
+	s.log.Info("node started", "version", version.Self(), "http", s.listenHTTP, "bus", s.listenBus,
 		"gossip", s.listenGossip, "data", s.data, "seed", s.seed, "pid", os.Getpid())
 
 	select {

@@ -17,3 +17,8 @@ func NextChecksum(previous uint32, e Entry) uint32 {
 	head[20] = byte(e.Type)
 	return crc32.Update(crc32.Update(0, castagnoli, head[:]), castagnoli, e.Data)
 }
+
+// NextContentChecksum is the cumulative checksum of a snapshot's content after one more chunk.
+func NextContentChecksum(previous uint32, data []byte) uint32 {
+	return crc32.Update(previous, castagnoli, data)
+}

@@ -364,3 +364,6 @@ func (r *Raft) dropped(n *network, i int) {
 		sender.Unreachable(m.From)
 	}
 }
+
+func (d *disk) Snapshot() (Snapshot, error)      { return Snapshot{}, nil }
+func (d *disk) Chunk(_, _ uint64) (Chunk, error) { return Chunk{}, ErrSnapshotGone }

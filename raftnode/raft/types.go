@@ -3,6 +3,7 @@ package raft
 import (
 	"fmt"
 
+	"coup/raftnode/raft/confchange"
 	"coup/raftnode/raft/quorum"
 )
 
@@ -47,16 +48,38 @@ type Base struct {
 	Configuration Configuration
 }
 
-// Configuration is a set of members. Outside a joint change Outgoing is empty.
-type Configuration struct {
-	Voters   []NodeID `json:"voters"`             // sorted; Cnew in a joint configuration
-	Outgoing []NodeID `json:"outgoing,omitempty"` // sorted; Cold in a joint configuration
-	Learners []NodeID `json:"learners,omitempty"` // sorted; replicated to, never counted
+// Configuration is a set of members; see confchange.
+type Configuration = confchange.Configuration
+
+// Snapshot is a committed prefix of the log in the form of the state that it leads to. Its content is a
+// sequence of chunks, each with a cumulative checksum, so that a transfer can stop and go on anywhere.
+type Snapshot struct {
+	Base          // the last entry that it covers, and the configuration as of that
+	Chunks uint64 // how many, at least 1; numbered from 0
+	// ContentChecksum is that of the last chunk. Snapshots with equal Base, Chunks and ContentChecksum are the same,
+	// whoever took them.
+	ContentChecksum uint32
 }
 
-// Quorum is the rule by which this configuration elects and commits.
-func (c Configuration) Quorum() quorum.Joint {
-	return quorum.Joint{quorum.NewMajority(c.Voters...), quorum.NewMajority(c.Outgoing...)}
+// Same tells whether two snapshots have the same content, chunk by chunk.
+func (s Snapshot) Same(t Snapshot) bool {
+	return s.Index == t.Index && s.Term == t.Term && s.Checksum == t.Checksum &&
+		s.Chunks == t.Chunks && s.ContentChecksum == t.ContentChecksum
+}
+
+// Chunk is a piece of a snapshot's content.
+type Chunk struct {
+	Number uint64
+	Data   []byte
+	// Checksum is cumulative: CRC-32C of the content up to the end of Data. See NextContentChecksum.
+	Checksum uint32
+}
+
+// Received is how far a snapshot from a leader, or from the upstream of a read-only peer, has come.
+type Received struct {
+	Snapshot Snapshot
+	Next     uint64 // number of the chunk wanted next; Snapshot.Chunks is never reached, for then it is installed
+	Checksum uint32 // cumulative, of the chunks before Next; 0 when there are none
 }
 
 // MessageType says what a message asks or answers.
@@ -72,6 +95,14 @@ const (
 	MsgAppendReply
 	MsgHeartbeat
 	MsgHeartbeatReply
+	MsgSnapshot // one chunk
+	MsgSnapshotReply
+	MsgTimeoutNow // leadership transfer: campaign at once (thesis, 3.10)
+	MsgTimeoutNowReply
+	MsgReadIndex // a follower asks up to where it must have applied for a linearizable read
+	MsgReadIndexReply
+	MsgFetch // a read-only peer asks its upstream for what is committed
+	MsgFetchReply
 )
 
 // IsReply tells an answer from a request. The bus routes an answer to whoever sent the request
@@ -102,15 +133,36 @@ type Message struct {
 	ConflictIndex uint64
 	ConflictTerm  uint64
 
-	// ReadRound, on Append, Heartbeat and their replies, numbers the leader's confirmation of its
-	// leadership: a reply with round r was sent after every read of a round up to r arrived.
+	// ReadRound, on Append, Heartbeat, Snapshot and their replies, numbers the leader's confirmation of
+	// its leadership: a reply with round r was sent after every read of a round up to r arrived. On
+	// ReadIndex it is the asker's number for the read, which the reply repeats with Index as the answer.
 	ReadRound uint64
+
+	// Epoch, on Append, Heartbeat and Snapshot, is the index of the configuration entry by which the
+	// receiver became a member; replies repeat it. What was said to an earlier member of the same name
+	// counts for nothing.
+	Epoch uint64
+
+	// Transfer, on Vote: the leader itself asked for this campaign, so that nobody defends it.
+	Transfer bool
+
+	// Snapshot: one chunk of it. Fetch: what the read-only peer has begun to receive, nil when it has
+	// not. FetchReply: one chunk, when the log no longer reaches back to Index.
+	Snapshot *Snapshot
+	// Snapshot, FetchReply: the chunk. SnapshotReply, Fetch: Number is the chunk wanted next.
+	Chunk Chunk
 }
 
-// Ready is what must now be done, in this order: send Early at any time; make HardState and
-// Entries durable in one atomic write; send Messages; apply Committed; answer Reads; call Advance.
+// Ready is what must now be done, in this order: send Early at any time; keep Gathered; install
+// Install; make HardState and Entries durable in one atomic write; send Messages; apply Committed;
+// answer Reads; call Advance.
 type Ready struct {
 	HardState *HardState // nil when unchanged
+	// Gathered are chunks to be kept with the snapshot that is being received; number 0 starts over.
+	Gathered []Gathered
+	// Install, if not nil, is the received snapshot, now whole: it takes the place of the log and of
+	// the state, in one atomic write along with HardState and before Entries.
+	Install *Snapshot
 	// Entries go to the log; whatever the log holds from Entries[0].Index on is replaced.
 	Entries []Entry
 	// Early promises nothing that is not durable yet: a leader's appends and heartbeats, sent while
@@ -119,6 +171,12 @@ type Ready struct {
 	Messages  []Message
 	Committed []Entry
 	Reads     []ReadState
+}
+
+// Gathered is a chunk of a snapshot that is being received.
+type Gathered struct {
+	Snapshot Snapshot
+	Chunk    Chunk
 }
 
 // ReadState answers a ReadIndex request: once Index is applied, the state is fresh enough.
@@ -169,6 +227,9 @@ type Status struct {
 	LastTerm      uint64
 	LastChecksum  uint32
 	Configuration Configuration
+	Snapshot      uint64                  // index of the latest snapshot; 0 for none
+	First         uint64                  // index of the first entry that the log still has, or would have
+	Upstream      NodeID                  // of a read-only peer: whom it fetches from
 	Progress      map[NodeID]PeerProgress // of a leader only
 }
 
@@ -176,7 +237,7 @@ type Status struct {
 type PeerProgress struct {
 	Match        uint64 `json:"match"`
 	Next         uint64 `json:"next"`
-	State        string `json:"state"` // probe or replicate
+	State        string `json:"state"` // probe, replicate or snapshot
 	InFlight     int    `json:"in_flight"`
 	RecentActive bool   `json:"recent_active"`
 }

@@ -197,7 +197,7 @@ func (r *Replica) send(messages []raft.Message) {
 		}
 		r.bus.Send(m.From, m.To, m, func(answer raft.Message, err error) {
 			if err != nil {
-				r.core.Unreachable(m.To)
+				r.core.Unreachable(m)
 				return
 			}
 			r.Receive(answer)

@@ -1,8 +1,8 @@
 package sim
 
 import (
+	"context"
 	"errors"
-	"fmt"
 	"strconv"
 	"time"
 
@@ -12,6 +12,7 @@ import (
 	"coup/raftnode/fsm"
 	"coup/raftnode/raft"
 	"coup/raftnode/replica"
+	"coup/raftnode/server"
 	"coup/runner"
 	"coup/workload"
 )
@@ -24,7 +25,7 @@ type clients struct {
 	unused  []int32
 	lastID  uint64
 	expiry  deadlines
-	results []result
+	replies []reply
 	free    int32
 }
 
@@ -38,16 +39,14 @@ type call struct {
 	hops  int
 }
 
-// result is what a node told a client's request.
-type result struct {
-	call   uint64
-	result replica.Result
-	failed *api.Error
-	next   int32
+// reply is what a node tells a call: an answer, or else a refusal.
+type reply struct {
+	call    uint64
+	status  int
+	answer  *api.Answer
+	refusal *api.Error
+	next    int32
 }
-
-// maxRedirects is how often an operation moves on to the node that is said to lead.
-const maxRedirects = 3
 
 func newClients(seed uint64) clients { return clients{dice: newDice(seed, "clients"), free: -1} }
 
@@ -122,14 +121,13 @@ func (w *World) serve(n *node, id uint64) {
 	if c == nil {
 		return // its client has given up
 	}
-	w.trace.line(w.now, "%s is asked %s %s %v", n.id, c.op.F, c.op.Key, c.op.Value)
-	read := c.op.F == history.Read
+	if w.trace.out != nil {
+		w.trace.line(w.now, "%s is asked %s %s %v", n.id, c.op.F, c.op.Key, c.op.Value)
+	}
+	key, read := c.op.Key, c.op.F == history.Read
 	done := func(r replica.Result, err error) {
-		ref := w.clients.result(id, r)
-		if err != nil {
-			w.clients.results[ref].failed = failed(err, read)
-		}
-		n.say(out{kind: outAnswer, ref: ref})
+		status, answer, refusal := server.Outcome(n.id, key, read, r, err)
+		n.say(out{kind: outAnswer, ref: w.clients.reply(reply{call: id, status: status, answer: answer, refusal: refusal})})
 	}
 	switch value := c.op.Value.(type) {
 	case nil:
@@ -143,49 +141,64 @@ func (w *World) serve(n *node, id uint64) {
 
 func text(v int64) string { return strconv.FormatInt(v, 10) }
 
-// result takes what a node tells a call.
-func (c *clients) result(id uint64, r replica.Result) int32 {
+// reply keeps what a node tells a call until it has arrived.
+func (c *clients) reply(r reply) int32 {
 	ref := c.free
 	if ref < 0 {
-		ref = int32(len(c.results))
-		c.results = append(c.results, result{})
-	} else {
-		c.free = c.results[ref].next
+		ref = int32(len(c.replies))
+		c.replies = append(c.replies, r)
+		return ref
 	}
-	c.results[ref] = result{call: id, result: r}
+	c.free = c.replies[ref].next
+	c.replies[ref] = r
 	return ref
 }
 
 func (c *clients) drop(ref int32) {
-	c.results[ref].next, c.free = c.free, ref
+	c.replies[ref].next, c.free = c.free, ref
 }
 
 // arriveAnswer ends a call, or moves it on to the leader.
 func (w *World) arriveAnswer(ref int32) {
-	r := w.clients.results[ref]
+	r := w.clients.replies[ref]
 	w.clients.drop(ref)
 	c := w.clients.call(r.call)
 	if c == nil || w.clients.dice.hit(w.trouble.loss) {
 		return
 	}
-	w.trace.mix(uint64(w.now) ^ r.call ^ r.result.Index<<32)
-	if r.failed == nil {
-		w.complete(c, r.result)
+	w.trace.mix(uint64(w.now) ^ r.call)
+	if r.answer != nil {
+		w.trace.mix(r.answer.Index<<32 ^ r.answer.Revision)
+		w.end(c, client.Answered(*r.answer, true), nil)
 		return
 	}
-	if leader := w.find(r.failed.Leader); r.failed.Type == api.NotLeader && leader >= 0 && leader != c.node && c.hops < maxRedirects {
+	refused := client.Refused(string(w.nodes[c.node].id), c.effect(), r.status, *r.refusal)
+	if leader := w.find(raft.NodeID(refused.Elsewhere())); leader >= 0 && c.hops < client.DefaultRedirects {
 		c.node = leader
 		c.hops++
 		w.send(c)
 		return
 	}
-	w.abandon(c, r.failed.Type, r.failed.Message, r.failed.Definite)
+	if absent, ok := refused.Absent(); ok && !c.effect() {
+		w.end(c, absent, nil)
+		return
+	}
+	w.end(c, client.Result{}, refused)
 }
+
+// effect tells whether the call would change something.
+func (c *call) effect() bool { return c.op.F != history.Read }
+
+// The errors of a client's connection.
+var (
+	errRefused = client.NotSent(errors.New("connection refused"))
+	errReset   = errors.New("connection reset by peer")
+)
 
 // refused ends a call whose node was not there.
 func (w *World) refused(id uint64) {
 	if c := w.clients.call(id); c != nil {
-		w.abandon(c, client.Unreachable, "connection refused", true)
+		w.abandon(c, errRefused)
 	}
 }
 
@@ -200,7 +213,7 @@ func (w *World) hangUp(n *node) {
 
 func (w *World) lostConnection(id uint64) {
 	if c := w.clients.call(id); c != nil && c.taken {
-		w.abandon(c, client.ConnectionLost, "connection reset by peer", false)
+		w.abandon(c, errReset)
 	}
 }
 
@@ -208,71 +221,25 @@ func (w *World) expireCall() {
 	d := &w.clients.expiry
 	c := w.clients.call(d.all[d.head].id)
 	d.head++
-	w.abandon(c, api.Timeout, "no answer in time", false)
+	w.abandon(c, context.DeadlineExceeded)
 }
 
-// complete ends a call with a node's answer.
-func (w *World) complete(c *call, r replica.Result) {
-	e := w.ending(c)
-	e.Revision, e.Term = r.Revision, r.Term
-	switch {
-	case r.Code == fsm.OK, r.Code == fsm.NotFound && c.op.F == history.Read:
-		e.Type, e.Node = history.OK, string(r.Node)
-		if c.op.F == history.Read && r.Code == fsm.OK {
-			held, err := strconv.ParseInt(r.Value, 10, 64)
-			e.Value = history.Int(held)
-			if err != nil {
-				e.Value, e.Error = history.Int(-1), fmt.Sprintf("read %.80q", r.Value)
-			}
-		}
-	default:
-		e.Type, e.Node, e.Error = history.Fail, string(r.Node), history.ErrorMismatch+": "
-		if r.Code == fsm.Mismatch {
-			e.Error += "the key holds another value"
-		} else {
-			e.Error += "there is no such key"
-		}
-	}
-	w.finish(c, e)
+// abandon ends a call to which no whole answer came.
+func (w *World) abandon(c *call, err error) {
+	w.end(c, client.Result{}, client.Failed(string(w.nodes[c.node].id), c.effect(), err))
 }
 
-// abandon ends a call without an answer from the state machine. A read that failed did nothing; a
-// change that is not definitely without effect is Info.
-func (w *World) abandon(c *call, reason api.ErrorType, message string, definite bool) {
-	e := w.ending(c)
-	e.Type, e.Error = history.Info, fmt.Sprintf("%s: %s", reason, message)
-	if definite || c.op.F == history.Read {
-		e.Type = history.Fail
-	}
-	w.finish(c, e)
-}
-
-func (w *World) ending(c *call) history.Event {
-	return history.Event{
-		Time: w.now, Process: c.op.Process, F: c.op.F, Key: c.op.Key, Value: c.op.Value, Node: c.op.Node,
-	}
-}
-
-func (w *World) finish(c *call, e history.Event) {
+// end ends a call.
+func (w *World) end(c *call, r client.Result, err error) {
+	e := workload.Complete(c.op, r, err)
+	e.Time = w.now
 	done := c.done
 	w.clients.unused = append(w.clients.unused, int32(c.id&slotMask))
 	w.trace.mix(uint64(w.now) ^ uint64(e.Type[0])<<56 ^ c.id)
 	*c = call{}
 	w.told = true
-	w.trace.line(w.now, "process %d ends %s %s: %s %v %s", e.Process, e.F, e.Key, e.Type, e.Value, e.Error)
-	done(runner.Completion{Event: e})
-}
-
-// failed names an error of the replica, as a node's HTTP API does.
-func failed(err error, read bool) *api.Error {
-	var notLeader *raft.NotLeaderError
-	switch {
-	case errors.As(err, &notLeader):
-		return &api.Error{Type: api.NotLeader, Message: err.Error(), Definite: true, Leader: notLeader.Leader, Term: notLeader.Term}
-	case errors.Is(err, replica.ErrSuperseded):
-		return &api.Error{Type: api.Superseded, Message: err.Error(), Definite: true}
-	case errors.Is(err, raft.ErrOverloaded):
-		return &api.Error{Type: api.Overloaded, Message: err.Error(), Definite: true}
+	if w.trace.out != nil {
+		w.trace.line(w.now, "process %d ends %s %s: %s %v %s", e.Process, e.F, e.Key, e.Type, e.Value, e.Error)
 	}
-	return &api.Error{Type: api.Unavailable, Message: err.Error(), Definite: read}
+	done(runner.Completion{Event: e})
 }

@@ -57,7 +57,7 @@ type outKind uint8
 const (
 	outRequest outKind = iota // ref is a letter, id its request
 	outReply                  // ref is a letter
-	outAnswer                 // ref is a result
+	outAnswer                 // ref is a reply
 )
 
 // work is what waits for a process.
@@ -312,12 +312,12 @@ func (w *World) crash(n *node) {
 		w.reached.CrashesInWrite++
 	}
 	w.trace.note(w.now, "crashes", n, uint64(len(n.said)-n.spoken))
-	w.end(n)
+	w.bury(n)
 	w.trouble.revive(w, n)
 }
 
-// end is all that becomes of a process, however it ends.
-func (w *World) end(n *node) {
+// bury is all that becomes of a process, however it ends.
+func (w *World) bury(n *node) {
 	n.life++ // what is scheduled for the process is void
 	n.replica = nil
 	n.frozen, n.stalled, n.doom, n.missed = false, false, doomNone, 0
@@ -350,7 +350,7 @@ func (w *World) end(n *node) {
 func (w *World) die(n *node, err error) {
 	w.trace.note(w.now, "dies", n, 0)
 	expected := errors.Is(err, errSync) || errors.Is(err, errFull)
-	w.end(n)
+	w.bury(n)
 	if expected {
 		w.trouble.revive(w, n)
 		return
@@ -373,7 +373,7 @@ func (w *World) restart(n *node) error {
 	case err == nil:
 		w.reached.Restarts++
 	case errors.Is(err, errFull), errors.Is(err, errSync):
-		w.end(n)
+		w.bury(n)
 		w.trouble.revive(w, n)
 	case errors.As(err, &corrupt):
 		n.lost = true

@@ -16,7 +16,7 @@ const (
 	evDeliver     kind = iota + 1 // ref is a letter
 	evUnreachable                 // id is a request
 	evRequest                     // id is a call
-	evAnswer                      // ref is a result
+	evAnswer                      // ref is a reply
 	evRefused                     // id is a call
 	evLost                        // id is a call
 	evInjected

@@ -152,25 +152,20 @@ func (w *World) Wait(until time.Duration) bool {
 
 // step does the next event unless it is later than until.
 func (w *World) step(until time.Duration) bool {
-	at := w.queue.at()
-	if d := w.network.deadline(); d < at {
-		if d > until {
-			return false
-		}
-		w.now = d
+	next, request, call := w.queue.at(), w.network.deadline(), w.clients.deadline()
+	if min(next, request, call) > until {
+		return false
+	}
+	w.reached.Events++
+	if request < next && request <= call {
+		w.now = request
 		w.expireRequest()
 		return true
 	}
-	if d := w.clients.deadline(); d < at {
-		if d > until {
-			return false
-		}
-		w.now = d
+	if call < next {
+		w.now = call
 		w.expireCall()
 		return true
-	}
-	if at > until {
-		return false
 	}
 	e := w.queue.pop()
 	w.now = e.at

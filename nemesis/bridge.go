@@ -47,30 +47,32 @@ func (f crashBridge) Install(ctx context.Context, c cluster.Cluster, view View, 
 	}
 	processes, err := killer(c, f.Name())
 	if err == nil {
-		b.down, outcome.Processes, err = killNodes(ctx, processes, bridge)
+		b.down, outcome.Processes, err = killNodes(ctx, mannerOf(c), processes, bridge)
 	}
 	if err != nil {
 		outcome.Result, outcome.Reason = ResultIndeterminate, err.Error()
 		return b, outcome
 	}
-	b.crash(context.WithoutCancel(ctx), processes, bridge[0], drawRhythm(rng))
+	b.processes, b.node, b.rhythm, b.crashes = processes, bridge[0], drawRhythm(rng), 1
 	return b, outcome
 }
 
-// bridging is a crash-bridge in force. The crashes go on in a goroutine of their own until Heal.
+// bridging is a crash-bridge in force.
 type bridging struct {
-	cut     Installed
-	down    *dead // nil when the bridge was never killed
-	stop    context.CancelFunc
-	stopped chan struct{} // closed when the last crash is over
-	crashes int           // to be read after stopped
-	failure error         // likewise
+	cut       Installed
+	down      *dead // nil when the bridge was never killed
+	processes cluster.Killer
+	node      string
+	rhythm    rhythm // empty unless all was installed
+	turn      int    // in rhythm
+	up        bool   // the node runs; it is down after Install
+	crashes   int
+	failure   error // of Act, after which there is no other
 }
 
 // rhythm is how long a node is down and then up, again and again.
 type rhythm []struct{ down, up time.Duration }
 
-// drawRhythm draws before the crashes begin: rng is not for several goroutines.
 func drawRhythm(rng Rand) rhythm {
 	between := func(lo, hi time.Duration) time.Duration {
 		return lo + time.Duration(rng.IntN(int((hi-lo)/time.Millisecond)))*time.Millisecond
@@ -83,36 +85,36 @@ func drawRhythm(rng Rand) rhythm {
 	return r
 }
 
-// crash brings the node back and kills it again, in that rhythm, until stop is called.
-func (b *bridging) crash(ctx context.Context, processes cluster.Killer, node string, r rhythm) {
-	ctx, b.stop = context.WithCancel(ctx)
-	b.stopped, b.crashes = make(chan struct{}), 1
-	// A crash that has begun is finished, in bounded time, though the loop should end.
-	finish := func(do func(ctx context.Context) error) bool {
-		ctx, cancel := healing(ctx)
-		defer cancel()
-		b.failure = do(ctx)
-		return b.failure == nil
+// Rest implements Restless.
+func (b *bridging) Rest() time.Duration {
+	switch {
+	case len(b.rhythm) == 0 || b.failure != nil:
+		return -1
+	case b.up:
+		return b.rhythm[b.turn%len(b.rhythm)].up
 	}
-	go func() {
-		defer close(b.stopped)
-		for i := 0; pause(ctx, r[i%len(r)].down); i++ {
-			if !finish(func(ctx context.Context) error { return revive(ctx, processes, node) }) ||
-				!pause(ctx, r[i%len(r)].up) ||
-				!finish(func(ctx context.Context) error { return processes.Kill(ctx, node) }) {
-				return
-			}
-			b.crashes++
-		}
-	}()
+	return b.rhythm[b.turn%len(b.rhythm)].down
+}
+
+// Act implements Restless: it brings the node back, or kills it again. What has begun is finished, in
+// bounded time, though the run should end.
+func (b *bridging) Act(ctx context.Context) {
+	ctx, cancel := b.down.healing(ctx)
+	defer cancel()
+	if !b.up {
+		b.failure = revive(ctx, b.processes, b.node)
+		b.up = b.failure == nil
+		return
+	}
+	if b.failure = b.processes.Kill(ctx, b.node); b.failure == nil {
+		b.up = false
+		b.turn++
+		b.crashes++
+	}
 }
 
 // Heal implements Installed.
 func (b *bridging) Heal(ctx context.Context) Outcome {
-	if b.stop != nil {
-		b.stop()
-		<-b.stopped
-	}
 	outcome := b.cut.Heal(ctx)
 	if b.down == nil {
 		return outcome

@@ -123,6 +123,10 @@ func tryAll(t *testing.T, c cluster.Cluster) {
 					require.Equal(t, slices.Contains(out.Targets, n.ID), err != nil, "%s: %v", n.ID, err)
 				}
 			}
+			if restless, ok := installed.(nemesis.Restless); ok {
+				restless.Act(ctx) // up
+				restless.Act(ctx) // and down again
+			}
 			cancel()
 			healed := installed.Heal(ctx)
 			require.Equal(t, nemesis.ResultHealed, healed.Result, healed.Reason)
@@ -135,7 +139,7 @@ func tryAll(t *testing.T, c cluster.Cluster) {
 					deaths = 1
 				}
 				if slices.Contains(out.Targets, n.ID) && fault.Name() == "crash-bridge" {
-					require.Positive(t, healed.Crashes)
+					require.Equal(t, 2, healed.Crashes)
 					deaths = healed.Crashes
 				}
 				require.Equal(t, before[n.ID]+deaths, after[n.ID], "lives of %s", n.ID)

@@ -2,7 +2,6 @@ package nemesis
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 
@@ -57,7 +56,7 @@ func (k *kill) Install(ctx context.Context, c cluster.Cluster, view View, _ Rand
 	}
 	outcome := Outcome{Result: ResultInstalled, Targets: k.choose(ids(c), leader)}
 	var d *dead
-	d, outcome.Processes, err = killNodes(ctx, processes, outcome.Targets)
+	d, outcome.Processes, err = killNodes(ctx, mannerOf(c), processes, outcome.Targets)
 	if err != nil {
 		outcome.Result, outcome.Reason = ResultIndeterminate, err.Error()
 	}
@@ -65,21 +64,22 @@ func (k *kill) Install(ctx context.Context, c cluster.Cluster, view View, _ Rand
 }
 
 // killNodes kills nodes and proves it.
-func killNodes(ctx context.Context, processes cluster.Killer, nodes []string) (*dead, map[string]cluster.ProcessState, error) {
-	before, err := states(ctx, processes, nodes)
-	d := &dead{processes: processes, targets: nodes, before: before}
+func killNodes(ctx context.Context, m manner, processes cluster.Killer, nodes []string) (*dead, map[string]cluster.ProcessState, error) {
+	before, err := m.states(ctx, processes, nodes)
+	d := &dead{manner: m, processes: processes, targets: nodes, before: before}
 	if err == nil {
-		err = each(nodes, func(id string) error { return processes.Kill(ctx, id) })
+		err = m.each(nodes, func(id string) error { return processes.Kill(ctx, id) })
 	}
 	if err != nil {
 		return d, nil, err
 	}
-	after, err := inState(ctx, processes, nodes, "dead")
+	after, err := m.inState(ctx, processes, nodes, "dead")
 	return d, after, err
 }
 
 // dead are nodes that were killed.
 type dead struct {
+	manner
 	processes cluster.Killer
 	targets   []string
 	before    map[string]cluster.ProcessState
@@ -87,12 +87,12 @@ type dead struct {
 
 // Heal implements Installed. The proof is that each node runs, under another pid than before.
 func (d *dead) Heal(ctx context.Context) Outcome {
-	ctx, cancel := healing(ctx)
+	ctx, cancel := d.healing(ctx)
 	defer cancel()
 	outcome := Outcome{Result: ResultHealed, Targets: d.targets}
-	err := each(d.targets, func(id string) error { return revive(ctx, d.processes, id) })
+	err := d.each(d.targets, func(id string) error { return revive(ctx, d.processes, id) })
 	if err == nil {
-		outcome.Processes, err = inState(ctx, d.processes, d.targets, "running")
+		outcome.Processes, err = d.inState(ctx, d.processes, d.targets, "running")
 	}
 	for id, now := range outcome.Processes {
 		if before, known := d.before[id]; err == nil && known && before.State != "dead" && now.PID == before.PID {
@@ -117,7 +117,7 @@ func revive(ctx context.Context, processes cluster.Killer, id string) error {
 func killer(c cluster.Cluster, fault string) (cluster.Killer, error) {
 	processes, ok := c.(cluster.Killer)
 	if !ok {
-		return nil, fmt.Errorf("%s needs to kill processes, which the %s environment cannot: use docker or netns", fault, c.Environment())
+		return nil, fmt.Errorf("%s needs to kill processes, which the %s environment cannot: use docker, netns or sim", fault, c.Environment())
 	}
 	return processes, nil
 }
@@ -127,10 +127,10 @@ type prober interface {
 	Process(ctx context.Context, node string) (cluster.ProcessState, error)
 }
 
-func states(ctx context.Context, p prober, nodes []string) (map[string]cluster.ProcessState, error) {
+func (m manner) states(ctx context.Context, p prober, nodes []string) (map[string]cluster.ProcessState, error) {
 	var mu sync.Mutex
 	all := make(map[string]cluster.ProcessState, len(nodes))
-	err := each(nodes, func(id string) error {
+	err := m.each(nodes, func(id string) error {
 		state, err := p.Process(ctx, id)
 		mu.Lock()
 		defer mu.Unlock()
@@ -142,29 +142,18 @@ func states(ctx context.Context, p prober, nodes []string) (map[string]cluster.P
 
 // inState waits, for a bounded time, until all nodes' processes are in the given state. What it
 // returns is how they stood last.
-func inState(ctx context.Context, p prober, nodes []string, want string) (map[string]cluster.ProcessState, error) {
-	ctx, cancel := context.WithTimeout(ctx, proofTime)
-	defer cancel()
-	for {
-		all, err := states(ctx, p, nodes)
+func (m manner) inState(ctx context.Context, p prober, nodes []string, want string) (all map[string]cluster.ProcessState, err error) {
+	err = m.prove(ctx, func(ctx context.Context) error {
+		var failure error
+		if all, failure = m.states(ctx, p, nodes); failure != nil {
+			return failure
+		}
 		for _, id := range nodes {
-			if err == nil && all[id].State != want {
-				err = fmt.Errorf("%s should be %s, but is %s", id, want, all[id].State)
+			if all[id].State != want {
+				return fmt.Errorf("%s should be %s, but is %s", id, want, all[id].State)
 			}
 		}
-		if err == nil || !pause(ctx, proofPause) {
-			return all, err
-		}
-	}
-}
-
-// each does something to all nodes at once.
-func each(nodes []string, do func(id string) error) error {
-	failures := make([]error, len(nodes))
-	var group sync.WaitGroup
-	for i, id := range nodes {
-		group.Go(func() { failures[i] = do(id) })
-	}
-	group.Wait()
-	return errors.Join(failures...)
+		return nil
+	})
+	return all, err
 }

@@ -33,6 +33,17 @@ type Installed interface {
 	Heal(ctx context.Context) Outcome
 }
 
+// Restless is an Installed that goes on acting while it is in force. Whoever installed it calls Act
+// when the time has come, and Heal only when no Act is under way.
+type Restless interface {
+	Installed
+	// Rest is how long to wait before the next Act, from the end of Install or of the last Act;
+	// negative when nothing more is to come.
+	Rest() time.Duration
+	// Act does what comes next. What goes wrong in it, Heal tells.
+	Act(ctx context.Context)
+}
+
 // Rand is the run's random source, as math/rand/v2 has it.
 type Rand interface {
 	IntN(n int) int

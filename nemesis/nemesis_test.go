@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -27,10 +29,37 @@ type fake struct {
 	pids    int
 	lies    []string // of "cut", "restore", "kill", "restart", "pause", "resume"
 	fails   []string // likewise: these return errors
+
+	sequential bool
+	others     int // calls that were not made on the goroutine that made the fake
+	maker      string
 }
 
+// goroutine names the calling goroutine.
+func goroutine() string {
+	var b [64]byte
+	name, _, _ := strings.Cut(string(b[:runtime.Stack(b[:], false)]), " [")
+	return name
+}
+
+// callers tells on whose goroutines the fake was called.
+func (f *fake) callers() []string {
+	if f.others == 0 {
+		return []string{"the test's"}
+	}
+	return []string{"the test's", fmt.Sprint(f.others, " others")}
+}
+
+func (f *fake) called() {
+	if goroutine() != f.maker {
+		f.others++
+	}
+}
+
+func (f *fake) Sequential() bool { return f.sequential }
+
 func newFake(nodes int) *fake {
-	f := &fake{cut: map[cluster.Link]bool{}, process: map[string]cluster.ProcessState{}}
+	f := &fake{cut: map[cluster.Link]bool{}, process: map[string]cluster.ProcessState{}, maker: goroutine()}
 	for i := range nodes {
 		id := fmt.Sprintf("n%d", i+1)
 		f.nodes = append(f.nodes, cluster.Node{ID: id})
@@ -48,6 +77,7 @@ func (f *fake) Close(context.Context) error         { return nil }
 func (f *fake) do(what string, change func()) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.called()
 	if slices.Contains(f.fails, what) {
 		return errors.New(what + " failed")
 	}
@@ -82,6 +112,7 @@ func (f *fake) Resume(_ context.Context, node string) error {
 func (f *fake) Process(_ context.Context, node string) (cluster.ProcessState, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.called()
 	return f.process[node], nil
 }
 
@@ -104,6 +135,7 @@ func (f *fake) Restore(_ context.Context, links []cluster.Link) error {
 func (f *fake) Probe(_ context.Context, links []cluster.Link) ([]cluster.Probe, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.called()
 	var probes []cluster.Probe
 	for _, l := range links {
 		p := cluster.Probe{Link: l, Sent: 5, Received: 5}
@@ -329,31 +361,56 @@ func TestRetryLeavesHalfOfTheWindow(t *testing.T) {
 	require.False(t, ok)
 }
 
-// Catches a bridge that is crashed but once, crashes that go on after healing, and crashes that failed
-// unnoticed.
+// Catches a bridge that is crashed but once, crashes that are not counted, rests out of bounds, and
+// crashes that failed unnoticed.
 func TestTheBridgeCrashesUntilItIsHealed(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		f := newFake(5)
-		in, out := crashBridge{}.Install(t.Context(), f, leaders{"n1"}, random(3))
-		require.Equal(t, ResultInstalled, out.Result, out.Reason)
-		require.NotContains(t, out.Targets, "n1")
-		pause(t.Context(), 10*time.Second)
-		healed := in.Heal(t.Context())
-		require.Equal(t, ResultHealed, healed.Result, healed.Reason)
-		require.Greater(t, healed.Crashes, 3)
-		started := f.pids
-		require.Equal(t, len(f.nodes)+healed.Crashes, started, "each crash is counted, and followed by a start")
-		pause(t.Context(), time.Minute)
-		require.Equal(t, started, f.pids)
-	})
-	synctest.Test(t, func(t *testing.T) {
-		f := newFake(5)
-		in, out := crashBridge{}.Install(t.Context(), f, leaders{"n1"}, random(3))
-		require.Equal(t, ResultInstalled, out.Result, out.Reason)
-		f.mu.Lock()
-		f.fails = []string{"kill"}
-		f.mu.Unlock()
-		pause(t.Context(), 10*time.Second)
-		require.Contains(t, in.Heal(t.Context()).Reason, "kill failed")
-	})
+	f := newFake(5)
+	f.sequential = true
+	in, out := crashBridge{}.Install(t.Context(), f, leaders{"n1"}, random(3))
+	require.Equal(t, ResultInstalled, out.Result, out.Reason)
+	require.NotContains(t, out.Targets, "n1")
+	bridge := in.(Restless)
+	var passed time.Duration
+	for passed < 10*time.Second {
+		rest := bridge.Rest()
+		require.Greater(t, rest, 40*time.Millisecond)
+		require.Less(t, rest, 1600*time.Millisecond)
+		passed += rest
+		bridge.Act(t.Context())
+	}
+	healed := in.Heal(t.Context())
+	require.Equal(t, ResultHealed, healed.Result, healed.Reason)
+	require.Greater(t, healed.Crashes, 3)
+	require.Equal(t, len(f.nodes)+healed.Crashes, f.pids, "each crash is counted, and followed by a start")
+
+	f = newFake(5)
+	f.sequential = true
+	in, out = crashBridge{}.Install(t.Context(), f, leaders{"n1"}, random(3))
+	require.Equal(t, ResultInstalled, out.Result, out.Reason)
+	f.fails = []string{"kill"}
+	bridge = in.(Restless)
+	for bridge.Rest() >= 0 {
+		bridge.Act(t.Context())
+	}
+	require.Contains(t, in.Heal(t.Context()).Reason, "kill failed")
+}
+
+// Catches a goroutine, a timer or a wait where the cluster is under virtual time: there a bubble of
+// synctest would see time pass, and concurrent calls would meet in the fake.
+func TestUnderVirtualTimeNothingWaits(t *testing.T) {
+	for _, fault := range All() {
+		for _, lies := range [][]string{nil, {"cut"}, {"kill"}, {"pause"}, {"restore"}, {"restart"}, {"resume"}} {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFake(5)
+				f.sequential, f.lies = true, lies
+				begun := time.Now()
+				in, out := fault.Install(t.Context(), f, leaders{"n2"}, random(1))
+				require.Contains(t, []Result{ResultInstalled, ResultIndeterminate}, out.Result)
+				require.NotNil(t, in)
+				in.Heal(t.Context())
+				require.Zero(t, time.Since(begun), fault.Name())
+				require.Equal(t, []string{"the test's"}, f.callers())
+			})
+		}
+	}
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"coup/cluster"
 )
@@ -79,6 +78,7 @@ func (p *partition) Install(ctx context.Context, c cluster.Cluster, view View, r
 
 // severed is a set of links that are cut.
 type severed struct {
+	manner
 	network cluster.Partitioner
 	nodes   []string
 	targets []string
@@ -92,13 +92,13 @@ func cutLinks(ctx context.Context, c cluster.Cluster, name string, targets []str
 	if err != nil {
 		return nil, Outcome{Result: ResultSkipped, Reason: err.Error()}
 	}
-	s := &severed{network: network, nodes: ids(c), targets: targets, links: links, left: slices.Clone(links)}
+	s := &severed{manner: mannerOf(c), network: network, nodes: ids(c), targets: targets, links: links, left: slices.Clone(links)}
 	outcome := Outcome{Result: ResultInstalled, Targets: targets, Links: links}
 	if err := network.Cut(ctx, links); err != nil {
 		outcome.Result, outcome.Reason = ResultIndeterminate, err.Error()
 		return s, outcome
 	}
-	outcome.Probes, err = s.prove(ctx, func(l cluster.Link) bool { return !slices.Contains(links, l) })
+	outcome.Probes, err = s.probe(ctx, func(l cluster.Link) bool { return !slices.Contains(links, l) })
 	if err != nil {
 		outcome.Result, outcome.Reason = ResultIndeterminate, err.Error()
 	}
@@ -107,7 +107,7 @@ func cutLinks(ctx context.Context, c cluster.Cluster, name string, targets []str
 
 // Heal implements Installed.
 func (s *severed) Heal(ctx context.Context) Outcome {
-	ctx, cancel := healing(ctx)
+	ctx, cancel := s.healing(ctx)
 	defer cancel()
 	outcome := Outcome{Result: ResultHealed, Targets: s.targets, Links: s.links}
 	var failures []error
@@ -121,7 +121,7 @@ func (s *severed) Heal(ctx context.Context) Outcome {
 	}
 	// What counts is what the network does: a link that carries again is restored, whatever was said.
 	var err error
-	outcome.Probes, err = s.prove(ctx, func(cluster.Link) bool { return true })
+	outcome.Probes, err = s.probe(ctx, func(cluster.Link) bool { return true })
 	if err != nil {
 		outcome.Result, outcome.Reason = ResultNotHealed, errors.Join(append(failures, err)...).Error()
 		return outcome
@@ -130,34 +130,19 @@ func (s *severed) Heal(ctx context.Context) Outcome {
 	return outcome
 }
 
-const (
-	// proofTime bounds how long a proof may take, retries included.
-	proofTime = 3 * time.Second
-	// proofPause is between two attempts at a proof.
-	proofPause = 100 * time.Millisecond
-)
-
-// prove probes all links until those that should carry do, and the others do not. On a busy machine
+// probe probes all links until those that should carry do, and the others do not. On a busy machine
 // single datagrams get lost: a link carries when most of them arrive, and does not when none does.
 // The probes returned are the last.
-func (s *severed) prove(ctx context.Context, carries func(cluster.Link) bool) (probes []cluster.Probe, err error) {
-	ctx, cancel := context.WithTimeout(ctx, proofTime)
-	defer cancel()
-	for {
+func (s *severed) probe(ctx context.Context, carries func(cluster.Link) bool) (probes []cluster.Probe, err error) {
+	err = s.prove(ctx, func(ctx context.Context) error {
 		latest, failure := s.network.Probe(ctx, allLinks(s.nodes))
-		if failure == nil {
-			probes, failure = latest, wrongProbe(latest, carries)
+		if failure != nil {
+			return failure
 		}
-		if failure == nil {
-			return probes, nil
-		}
-		if err == nil || ctx.Err() == nil {
-			err = failure
-		}
-		if !pause(ctx, proofPause) {
-			return probes, err
-		}
-	}
+		probes = latest
+		return wrongProbe(latest, carries)
+	})
+	return probes, err
 }
 
 func wrongProbe(probes []cluster.Probe, carries func(cluster.Link) bool) error {
@@ -175,7 +160,7 @@ func wrongProbe(probes []cluster.Probe, carries func(cluster.Link) bool) error {
 func partitioner(c cluster.Cluster, fault string) (cluster.Partitioner, error) {
 	network, ok := c.(cluster.Partitioner)
 	if !ok {
-		return nil, fmt.Errorf("%s needs to cut links, which the %s environment cannot: use docker or netns", fault, c.Environment())
+		return nil, fmt.Errorf("%s needs to cut links, which the %s environment cannot: use docker, netns or sim", fault, c.Environment())
 	}
 	return network, nil
 }

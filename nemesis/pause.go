@@ -19,7 +19,7 @@ func (f pauseLeader) Check(c cluster.Cluster) error {
 		return fmt.Errorf("%s needs at least 3 nodes, so that a majority remains: this cluster has %d", f.Name(), n)
 	}
 	if _, ok := c.(cluster.Pauser); !ok {
-		return fmt.Errorf("%s needs to freeze processes, which the %s environment cannot: use docker or netns", f.Name(), c.Environment())
+		return fmt.Errorf("%s needs to freeze processes, which the %s environment cannot: use docker, netns or sim", f.Name(), c.Environment())
 	}
 	return nil
 }
@@ -33,11 +33,11 @@ func (f pauseLeader) Install(ctx context.Context, c cluster.Cluster, view View, 
 	if leader == "" {
 		return nil, Outcome{Result: ResultSkipped, Reason: reason}
 	}
-	frozen := &frozen{processes: processes, targets: []string{leader}}
+	frozen := &frozen{manner: mannerOf(c), processes: processes, targets: []string{leader}}
 	outcome := Outcome{Result: ResultInstalled, Targets: frozen.targets}
 	err := processes.Pause(ctx, leader)
 	if err == nil {
-		outcome.Processes, err = inState(ctx, processes, frozen.targets, "paused")
+		outcome.Processes, err = frozen.inState(ctx, processes, frozen.targets, "paused")
 	}
 	if err != nil {
 		outcome.Result, outcome.Reason = ResultIndeterminate, err.Error()
@@ -47,16 +47,17 @@ func (f pauseLeader) Install(ctx context.Context, c cluster.Cluster, view View, 
 
 // frozen are nodes that are paused.
 type frozen struct {
+	manner
 	processes cluster.Pauser
 	targets   []string
 }
 
 // Heal implements Installed.
 func (f *frozen) Heal(ctx context.Context) Outcome {
-	ctx, cancel := healing(ctx)
+	ctx, cancel := f.healing(ctx)
 	defer cancel()
 	outcome := Outcome{Result: ResultHealed, Targets: f.targets}
-	err := each(f.targets, func(id string) error {
+	err := f.each(f.targets, func(id string) error {
 		state, err := f.processes.Process(ctx, id)
 		if err != nil || state.State != "paused" {
 			return err
@@ -64,7 +65,7 @@ func (f *frozen) Heal(ctx context.Context) Outcome {
 		return f.processes.Resume(ctx, id)
 	})
 	if err == nil {
-		outcome.Processes, err = inState(ctx, f.processes, f.targets, "running")
+		outcome.Processes, err = f.inState(ctx, f.processes, f.targets, "running")
 	}
 	if err != nil {
 		outcome.Result, outcome.Reason = ResultNotHealed, err.Error()

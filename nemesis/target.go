@@ -3,7 +3,6 @@ package nemesis
 import (
 	"context"
 	"slices"
-	"time"
 
 	"coup/cluster"
 )
@@ -34,24 +33,4 @@ func shuffled(nodes []string, rng Rand) []string {
 	all := slices.Clone(nodes)
 	rng.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
 	return all
-}
-
-// healTime bounds one attempt at healing.
-const healTime = 20 * time.Second
-
-// healing is a context for healing. It lives on when ctx is cancelled: an interrupted run heals too.
-func healing(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.WithoutCancel(ctx), healTime)
-}
-
-// pause waits, unless ctx ends before; it tells whether it did not.
-func pause(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
-	}
 }

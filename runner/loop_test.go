@@ -218,6 +218,35 @@ func (f *fakeFault) Heal(context.Context) nemesis.Outcome {
 	return outcome
 }
 
+// restlessFault acts over and over while it is in force.
+type restlessFault struct {
+	fakeFault
+	acts   []time.Duration
+	panics bool
+}
+
+func (f *restlessFault) Install(ctx context.Context, c cluster.Cluster, v nemesis.View, rng nemesis.Rand) (nemesis.Installed, nemesis.Outcome) {
+	in, outcome := f.fakeFault.Install(ctx, c, v, rng)
+	if in == nil {
+		return nil, outcome
+	}
+	return f, outcome
+}
+
+func (f *restlessFault) Rest() time.Duration {
+	if len(f.acts)%3 == 2 {
+		return -1
+	}
+	return 200 * time.Millisecond
+}
+
+func (f *restlessFault) Act(context.Context) {
+	if f.panics {
+		panic("out of rhythm")
+	}
+	f.acts = append(f.acts, f.world.now)
+}
+
 // tape keeps in memory what a run records.
 type tape struct {
 	events       []history.Event
@@ -362,6 +391,30 @@ func TestASkippedFaultIsTriedAgain(t *testing.T) {
 	require.Empty(t, l.problems)
 	require.Equal(t, nemesis.ResultInstalled, recorded.faults[0].Result)
 	require.Equal(t, fault.attempts, fault.heals+1)
+}
+
+// Catches a fault whose rhythm nobody keeps, and one that goes on after healing or after it said that
+// nothing more is to come.
+func TestARestlessFaultActsWhileItIsInForce(t *testing.T) {
+	w := newFakeWorld()
+	fault := &restlessFault{fakeFault: fakeFault{name: "restless", world: w}}
+	recorded := &tape{}
+	l := newLoop(w, testOptions(), w.nodes, []nemesis.Fault{fault}, recorded, silent{})
+	l.run()
+	require.Empty(t, l.problems)
+	require.Len(t, fault.acts, 2, "it wants no more after the second")
+	install, heal := recorded.faults[0], recorded.faults[1]
+	require.Greater(t, fault.acts[0], install.End+200*time.Millisecond-1)
+	require.Greater(t, fault.acts[1], fault.acts[0]+200*time.Millisecond-1)
+	require.Less(t, fault.acts[1], heal.Start)
+
+	w = newFakeWorld()
+	fault = &restlessFault{fakeFault: fakeFault{name: "restless", world: w}, panics: true}
+	l = newLoop(w, testOptions(), w.nodes, []nemesis.Fault{fault}, &tape{}, silent{})
+	l.run()
+	require.Len(t, l.problems, 1)
+	require.Contains(t, l.problems[0], "out of rhythm")
+	require.False(t, w.broken, "it is healed all the same")
 }
 
 // Catches a fault that could never be installed and leaves no trace.

@@ -34,6 +34,17 @@ type attack struct {
 	planned   nemesis.Planned
 	installed nemesis.Installed
 	targets   []string
+	acts      time.Duration // when it acts next; Never when it does not
+}
+
+// rest has a fault that goes on acting do so after its rest.
+func (a *attack) rest(now time.Duration) {
+	a.acts = workload.Never
+	if restless, ok := a.installed.(nemesis.Restless); ok {
+		if d := restless.Rest(); d >= 0 {
+			a.acts = now + d
+		}
+	}
 }
 
 // planFaults draws the schedule of a run, relative to the beginning of its workload. It depends on
@@ -82,7 +93,11 @@ func (s *saboteur) act(now time.Duration) time.Duration {
 	}
 	if s.current != nil {
 		if heal := s.offset + s.current.planned.HealAt; s.running && now < heal {
-			return heal
+			if now < s.current.acts {
+				return min(heal, s.current.acts)
+			}
+			s.goOn()
+			return workload.Never
 		}
 		s.heal()
 		return workload.Never
@@ -123,9 +138,26 @@ func (s *saboteur) install(planned nemesis.Planned) {
 		s.next++
 		s.retryAt = 0
 		if installed != nil && outcome.Result != nemesis.ResultSkipped {
-			s.current, s.tries = &attack{planned, installed, outcome.Targets}, 0
+			s.current, s.tries = &attack{planned: planned, installed: installed, targets: outcome.Targets}, 0
+			s.current.rest(i.End)
 		}
 		s.record(nemesis.Event{ID: planned.ID, Fault: planned.Fault, Phase: nemesis.Install, Start: i.Start, End: i.End, Outcome: outcome})
+	})
+}
+
+// goOn has the fault in force do what it does next.
+func (s *saboteur) goOn() {
+	attack := s.current
+	s.busy = true
+	s.loop.world.Inject(func(ctx context.Context, _ cluster.Cluster, _ nemesis.View) error {
+		attack.installed.(nemesis.Restless).Act(ctx)
+		return nil
+	}, func(i Injected) {
+		s.busy = false
+		attack.rest(i.End)
+		if i.Err != nil {
+			s.loop.problem("The nemesis failed while %s was in force: %v.", attack.planned.Fault, i.Err)
+		}
 	})
 }
 

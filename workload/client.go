@@ -21,11 +21,17 @@ func NewClient(c *client.Client) Client { return registers{c} }
 // positive numbers only, so that the history is then not linearizable, as it should be.
 const unwritten = history.Int(-1)
 
-// Do implements Client. A read that failed did nothing, whatever the reason; a change whose client
-// cannot promise that it did nothing is Info.
+// Do implements Client.
 func (r registers) Do(ctx context.Context, op Op) history.Event {
-	done := history.Event{Process: op.Process, F: op.F, Key: op.Key, Value: op.Value, Node: op.Node}
 	result, err := r.ask(ctx, op)
+	return Complete(op, result, err)
+}
+
+// Complete is the completion of op, without Index and Time, given what the node's client came to. A
+// read that failed did nothing, whatever the reason; a change whose client cannot promise that it did
+// nothing is Info.
+func Complete(op Op, result client.Result, err error) history.Event {
+	done := history.Event{Process: op.Process, F: op.F, Key: op.Key, Value: op.Value, Node: op.Node}
 	if err == nil {
 		done.Type, done.Node, done.Revision, done.Term = history.OK, result.Node, result.Revision, result.Term
 		if op.F == history.Read && result.Found {

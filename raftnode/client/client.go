@@ -32,6 +32,9 @@ type Options struct {
 	MaxIdleConnections int
 }
 
+// DefaultRedirects is how many times an operation moves on, unless the options say otherwise.
+const DefaultRedirects = 3
+
 // Client asks the nodes of one cluster. It is safe for concurrent use.
 type Client struct {
 	nodes     map[string]*url.URL
@@ -58,7 +61,7 @@ func New(nodes map[string]string, o Options) (*Client, error) {
 		o.DialTimeout = time.Second
 	}
 	if o.MaxRedirects == 0 {
-		o.MaxRedirects = 3
+		o.MaxRedirects = DefaultRedirects
 	}
 	if o.MaxIdleConnections == 0 {
 		o.MaxIdleConnections = 256
@@ -93,8 +96,10 @@ func (c *Client) Stale(ctx context.Context, node, key string) (Result, error) {
 func (c *Client) read(ctx context.Context, node, key, query string) (Result, error) {
 	answer, err := c.operate(ctx, node, operation{method: http.MethodGet, key: key, query: query})
 	var refused *Error
-	if errors.As(err, &refused) && refused.Type == api.KeyNotFound {
-		return Result{Revision: refused.Revision, Index: refused.Index, Term: refused.Term, Node: refused.Node}, nil
+	if errors.As(err, &refused) {
+		if absent, ok := refused.Absent(); ok {
+			return absent, nil
+		}
 	}
 	return result(answer, true, err)
 }
@@ -163,9 +168,8 @@ func (c *Client) operate(ctx context.Context, node string, op operation) (api.An
 			}
 			return answer, nil
 		}
-		leader := err.Leader
-		_, known := c.nodes[leader]
-		if err.Type != api.NotLeader || !err.Definite || !known || leader == node || hops >= c.options.MaxRedirects {
+		leader := err.Elsewhere()
+		if _, known := c.nodes[leader]; !known || hops >= c.options.MaxRedirects {
 			return api.Answer{}, err
 		}
 		node = leader
@@ -208,7 +212,7 @@ func (c *Client) exchange(ctx context.Context, node, method, path, query string,
 	}
 	status, content, err := c.transport.roundTrip(ctx, method, base.String()+path, query, body)
 	if err != nil {
-		return classify(node, effect, err)
+		return Failed(node, effect, err)
 	}
 	if status == http.StatusOK {
 		if err := json.Unmarshal(content, reply); err != nil {
@@ -231,5 +235,19 @@ func result(a api.Answer, found bool, err error) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	return Result{Value: a.Value, Found: found, Revision: a.Revision, Index: a.Index, Term: a.Term, Node: string(a.Node)}, nil
+	return Answered(a, found), nil
+}
+
+// Answered is what a node's answer means to its client. found is false of a deletion.
+func Answered(a api.Answer, found bool) Result {
+	return Result{Value: a.Value, Found: found, Revision: a.Revision, Index: a.Index, Term: a.Term, Node: string(a.Node)}
+}
+
+// Absent is the result of a read that a node refused with this error because there is no such key; ok
+// tells whether it did.
+func (e *Error) Absent() (r Result, ok bool) {
+	if e.Type != api.KeyNotFound {
+		return Result{}, false
+	}
+	return Result{Revision: e.Revision, Index: e.Index, Term: e.Term, Node: e.Node}, true
 }

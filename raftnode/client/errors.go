@@ -52,8 +52,12 @@ func (e *Error) Error() string {
 
 func (e *Error) Unwrap() error { return e.Err }
 
-// classify names what went wrong below HTTP.
-func classify(node string, effect bool, err error) *Error {
+// NotSent marks the failure of a request of which nothing was sent, or ever will be.
+func NotSent(err error) error { return &unsentError{err} }
+
+// Failed names what went wrong below HTTP, so that no whole answer came; effect says that the request
+// would change something.
+func Failed(node string, effect bool, err error) *Error {
 	e := &Error{Type: ConnectionLost, Message: err.Error(), Definite: !effect, Node: node, Err: err}
 	var unsent *unsentError
 	var timeout net.Error
@@ -82,9 +86,23 @@ func refusal(node string, effect bool, status int, content []byte) *Error {
 			Definite: !effect, Node: node, Status: status, Err: err,
 		}
 	}
-	r := reply.Error
+	return Refused(node, effect, status, reply.Error)
+}
+
+// Refused is what a node's refusal means to its client. effect says that the request would change
+// something: what only reads is definite whatever the node says.
+func Refused(node string, effect bool, status int, r api.Error) *Error {
 	return &Error{
 		Type: r.Type, Message: r.Message, Definite: r.Definite || !effect, Node: node, Status: status,
 		Leader: string(r.Leader), Value: r.Value, Revision: r.Revision, Index: r.Index, Term: r.Term,
 	}
+}
+
+// Elsewhere is the node to ask instead, after this refusal by the node that was asked last: the one
+// said to lead. It is empty unless the refusal proves that nothing was done.
+func (e *Error) Elsewhere() string {
+	if e.Type != api.NotLeader || !e.Definite || e.Leader == e.Node {
+		return ""
+	}
+	return e.Leader
 }

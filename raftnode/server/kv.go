@@ -13,8 +13,6 @@ import (
 
 	"coup/raftnode/api"
 	"coup/raftnode/fsm"
-	"coup/raftnode/raft"
-	"coup/raftnode/replica"
 )
 
 func (s *Server) read(w http.ResponseWriter, r *http.Request) {
@@ -78,65 +76,17 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, op string, q *req
 	result, err := s.loop.do(ctx, q)
 	cancel()
 	s.o.Metrics.latency.WithLabelValues(op).Observe(time.Since(begun).Seconds())
-	if err == nil && result.Code == fsm.OK {
+	status, answer, refusal := Outcome(s.o.ID, key, q.read, result, err)
+	if answer != nil {
 		s.o.Metrics.requests.WithLabelValues(op, "ok").Inc()
-		reply(w, http.StatusOK, api.Answer{
-			Key: key, Value: result.Value, Revision: result.Revision,
-			Index: result.Index, Term: result.Term, Node: result.Node,
-		})
+		reply(w, status, answer)
 		return
 	}
-	var status int
-	var e api.Error
-	if err == nil {
-		status, e = refusedByState(result)
-	} else {
-		status, e = s.failed(err, q.read)
+	if refusal.Leader != "" {
+		refusal.LeaderURL = s.o.ClientURL(refusal.Leader)
 	}
-	e.Key = key
-	s.o.Metrics.requests.WithLabelValues(op, string(e.Type)).Inc()
-	s.refuse(w, status, e)
-}
-
-// refusedByState is what a command or a query that the state machine refused is told.
-func refusedByState(r replica.Result) (status int, e api.Error) {
-	e = api.Error{Definite: true, Revision: r.Revision, Index: r.Index, Term: r.Term, Node: r.Node}
-	if r.Code == fsm.Mismatch {
-		e.Type, e.Message, e.Value = api.CASMismatch, "the key holds another value", &r.Value
-		return http.StatusPreconditionFailed, e
-	}
-	e.Type, e.Message = api.KeyNotFound, "there is no such key"
-	return http.StatusNotFound, e
-}
-
-// failed names an error of the loop or of the replica. What only reads is always definite.
-func (s *Server) failed(err error, read bool) (status int, e api.Error) {
-	e = api.Error{Message: err.Error(), Definite: true}
-	var notLeader *raft.NotLeaderError
-	var unanswered *unansweredError
-	switch {
-	case errors.As(err, &notLeader):
-		e.Type, e.Leader, e.Term = api.NotLeader, notLeader.Leader, notLeader.Term
-		if e.Leader != "" {
-			e.LeaderURL = s.o.ClientURL(e.Leader)
-		}
-		return http.StatusMisdirectedRequest, e
-	case errors.Is(err, replica.ErrSuperseded):
-		e.Type = api.Superseded
-		return http.StatusConflict, e
-	case errors.Is(err, raft.ErrOverloaded), errors.Is(err, errQueueFull):
-		e.Type = api.Overloaded
-		return http.StatusServiceUnavailable, e
-	case errors.As(err, &unanswered):
-		e.Definite = unanswered.definite || read
-		e.Type, status = api.Timeout, http.StatusGatewayTimeout
-		if unanswered.stopping {
-			e.Type, status = api.Unavailable, http.StatusServiceUnavailable
-		}
-		return status, e
-	}
-	e.Type, e.Definite = api.Unavailable, read
-	return http.StatusServiceUnavailable, e
+	s.o.Metrics.requests.WithLabelValues(op, string(refusal.Type)).Inc()
+	s.refuse(w, status, *refusal)
 }
 
 // decode reads a body strictly: one JSON object, no field that it does not know, valid UTF-8.

@@ -48,7 +48,7 @@ func (s *Server) ask(w http.ResponseWriter, r *http.Request) (replica.Status, bo
 	defer cancel()
 	st, err := s.loop.status(ctx)
 	if err != nil {
-		status, e := s.failed(err, true)
+		status, e := failed(err, true)
 		s.refuse(w, status, e)
 		return replica.Status{}, false
 	}

@@ -72,7 +72,9 @@ func (r *Raft) stepVoteRequest(m Message) {
 	r.fail(err)
 	current := m.LogTerm > end.term || m.LogTerm == end.term && m.Index >= end.index
 	free := m.Term > r.term || r.vote == m.From || r.vote == "" && r.leader == ""
-	if r.hearsLeader() && !m.Transfer || !current || !free {
+	// A node that knows no configuration has lost, or never had, the memory that a vote rests on.
+	blank := len(r.inForce().Voters) == 0
+	if blank || r.hearsLeader() && !m.Transfer || !current || !free {
 		r.reply(m, Message{Reject: true})
 		return
 	}

@@ -20,7 +20,7 @@ type Replica interface {
 	Tick()
 	Receive(raft.Message)
 	Propose(fsm.Command, func(replica.Result, error))
-	Read(key string, done func(replica.Result, error))
+	Read(key string, how replica.Consistency, done func(replica.Result, error))
 	Stale(key string) replica.Result
 	Process() error
 	Status() replica.Status
@@ -79,7 +79,8 @@ type Loop struct {
 type request struct {
 	read    bool
 	stale   bool
-	command fsm.Command // of a read only the key counts
+	how     replica.Consistency // of a read that is not stale
+	command fsm.Command         // of a read only the key counts
 	size    int
 	done    chan outcome // has room for one
 
@@ -158,7 +159,7 @@ func (q *request) begin(r Replica) {
 	case q.stale:
 		done(r.Stale(q.command.Key), nil)
 	case q.read:
-		r.Read(q.command.Key, done)
+		r.Read(q.command.Key, q.how, done)
 	default:
 		r.Propose(q.command, done)
 	}

@@ -48,7 +48,7 @@ func (s *scripted) Propose(c fsm.Command, done func(replica.Result, error)) {
 	}
 }
 
-func (s *scripted) Read(key string, done func(replica.Result, error)) {
+func (s *scripted) Read(key string, _ replica.Consistency, done func(replica.Result, error)) {
 	s.Propose(fsm.Command{Key: key}, done)
 }
 

@@ -105,7 +105,7 @@ func (r *Raft) becomeLeader() {
 	r.readRound, r.termCommitted = 0, false
 	r.uncommitted = 0
 	r.peers = make(map[NodeID]*progress, len(r.inForce().replicated))
-	r.updatePeers()
+	r.updatePeers(r.log.last() + 1)
 	r.appendAsLeader(Entry{Type: EntryNoOp})
 }
 

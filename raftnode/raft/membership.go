@@ -107,8 +107,9 @@ func (r *Raft) manageMembers() {
 	}
 }
 
-// updatePeers has a leader know just those that it replicates to. Who is new begins an epoch.
-func (r *Raft) updatePeers() {
+// updatePeers has a leader know just those that it replicates to. Who is new begins an epoch, and is sent
+// entries from next on.
+func (r *Raft) updatePeers(next uint64) {
 	if r.role != Leader {
 		return
 	}
@@ -121,7 +122,7 @@ func (r *Raft) updatePeers() {
 	for _, id := range now.replicated {
 		if id != r.config.ID && r.peers[id] == nil {
 			p := &progress{epoch: max(now.index, r.log.last()), heard: r.now}
-			p.probe(r.log.last() + 1)
+			p.probe(next)
 			r.peers[id] = p
 		}
 	}

@@ -186,7 +186,7 @@ func (r *Raft) learnConfigurations(entries []Entry) error {
 			return err
 		}
 		r.configurations = append(r.configurations, at(e.Index, c))
-		r.updatePeers()
+		r.updatePeers(e.Index)
 	}
 	return nil
 }

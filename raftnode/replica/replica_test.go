@@ -196,9 +196,22 @@ func TestRestartRebuildsStateFromLog(t *testing.T) {
 	require.Equal(t, wrote.Revision, read.Revision)
 }
 
-func TestEmptyStoreNeedsMembers(t *testing.T) {
-	_, err := New(Config{ID: "n1", Store: store.NewMemory(), Bus: bus.NewMemory(time.Second)})
-	require.ErrorContains(t, err, "no first members")
+// A node without members and without memory waits to be made a member: its vote could take back one that it forgot.
+func TestBlankNodeWaitsAndGivesNoVote(t *testing.T) {
+	b, disk := bus.NewMemory(time.Second), store.NewMemory()
+	for range 2 { // a restart of it is no different
+		r, err := New(Config{ID: "n4", Store: disk, Bus: b})
+		require.NoError(t, err)
+		for range 100 {
+			r.Tick()
+		}
+		require.NoError(t, r.Process())
+		require.Equal(t, raft.Follower, r.Status().Role)
+		r.Receive(raft.Message{Type: raft.MsgVote, From: "n2", To: "n4", Term: 9, ID: 1, Index: 5, LogTerm: 8})
+		require.NoError(t, r.Process())
+		require.True(t, b.Transit()[0].Message.Reject)
+		b.Drop(0)
+	}
 }
 
 // failing is a store whose writes fail from some moment on.

@@ -13,6 +13,7 @@ import (
 
 	"coup/raftnode/api"
 	"coup/raftnode/fsm"
+	"coup/raftnode/replica"
 )
 
 func (s *Server) read(w http.ResponseWriter, r *http.Request) {

@@ -37,6 +37,7 @@ type call struct {
 	node  int  // asked last
 	taken bool // the node has it
 	hops  int
+	floor uint64 // of a read: what it must at least see
 }
 
 // reply is what a node tells a call: an answer, or else a refusal.
@@ -86,7 +87,7 @@ func (w *World) Submit(op workload.Op, done func(runner.Completion)) {
 	}
 	c.lastID++
 	id := c.lastID<<slotBits | uint64(slot)
-	c.calls[slot] = call{id: id, op: op, done: done, node: w.find(raft.NodeID(op.Node))}
+	c.calls[slot] = call{id: id, op: op, done: done, node: w.find(raft.NodeID(op.Node)), floor: w.check.BeginRead()}
 	c.expiry.push(w.now+w.options.OpTimeout, id)
 	w.send(&c.calls[slot])
 }
@@ -131,7 +132,7 @@ func (w *World) serve(n *node, id uint64) {
 	}
 	switch value := c.op.Value.(type) {
 	case nil:
-		n.replica.Read(c.op.Key, done)
+		n.replica.Read(c.op.Key, replica.Linearizable, done)
 	case history.Int:
 		n.replica.Propose(fsm.Command{Op: fsm.Write, Key: c.op.Key, Value: text(int64(value))}, done)
 	case history.Pair:
@@ -169,6 +170,11 @@ func (w *World) arriveAnswer(ref int32) {
 	w.trace.mix(uint64(w.now) ^ r.call)
 	if r.answer != nil {
 		w.trace.mix(r.answer.Index<<32 ^ r.answer.Revision)
+		if c.effect() {
+			w.check.Acknowledged(r.answer.Revision)
+		} else {
+			w.broken(w.check.AnswerRead(c.floor, r.answer.Index))
+		}
 		w.end(c, client.Answered(*r.answer, true), nil)
 		return
 	}
@@ -180,6 +186,7 @@ func (w *World) arriveAnswer(ref int32) {
 		return
 	}
 	if absent, ok := refused.Absent(); ok && !c.effect() {
+		w.broken(w.check.AnswerRead(c.floor, absent.Index))
 		w.end(c, absent, nil)
 		return
 	}

@@ -25,6 +25,8 @@ type disk struct {
 	// them in only when it must, for most are never needed again.
 	beneath *store.Memory
 	journal []write
+	surface surface
+	shown   int  // of the journal, are in surface
 	failed  bool // until the process ends
 	full    bool
 }
@@ -34,9 +36,20 @@ type write struct {
 	durable   time.Duration // from then on; never for one that no later write has synced
 	state     raft.HardState
 	withState bool
+	kind      writeKind
 	entries   []raft.Entry
+	base      *raft.Base              // of writeBase and writeTruncation
 	other     func(store.Store) error // what it is instead of a Save; else nil
 }
+
+type writeKind uint8
+
+const (
+	writeLog        writeKind = iota
+	writeBase                 // the log is empty and begins after base
+	writeTruncation           // the log begins after base
+	writeContent              // of a snapshot; the log stays as it is
+)
 
 func (x *write) do(s store.Store) error {
 	if x.other != nil {
@@ -61,41 +74,86 @@ func (d *disk) Save(hs *raft.HardState, entries []raft.Entry) error {
 	if hs != nil {
 		x.state, x.withState = *hs, true
 	}
-	if len(entries) > 0 && entries[0].Index <= d.node.last {
-		d.world.reached.Truncated++
-	}
 	if n := len(entries); n > 0 {
+		if entries[0].Index <= d.node.last {
+			d.world.reached.Truncated++
+		}
 		d.node.last = entries[n-1].Index
 	}
-	return d.write(x)
+	return d.write(x, true)
 }
 
-// Bootstrap implements store.Store. A process that has not begun to speak waits for it.
+// Bootstrap implements store.Store.
 func (d *disk) Bootstrap(base raft.Base) error {
-	return d.write(write{other: func(s store.Store) error { return s.Bootstrap(base) }})
+	return d.write(write{kind: writeBase, base: &base, other: func(s store.Store) error { return s.Bootstrap(base) }}, true)
 }
 
-// write takes a write, and has the node wait until it is durable.
-func (d *disk) write(x write) error {
-	w := d.world
+// TakeChunk implements store.Store.
+func (d *disk) TakeChunk(c raft.Chunk) error {
+	return d.write(write{kind: writeContent, other: func(s store.Store) error { return s.TakeChunk(c) }}, false)
+}
+
+// Publish implements store.Store.
+func (d *disk) Publish(s raft.Snapshot) error {
+	d.world.reached.SnapshotsTaken++
+	return d.write(write{kind: writeContent, other: func(t store.Store) error { return t.Publish(s) }}, true)
+}
+
+// Gather implements store.Store.
+func (d *disk) Gather(g raft.Gathered) error {
+	return d.write(write{kind: writeContent, other: func(s store.Store) error { return s.Gather(g) }}, false)
+}
+
+// Install implements store.Store.
+func (d *disk) Install(s raft.Snapshot, hs *raft.HardState) error {
+	d.world.reached.SnapshotsInstalled++
+	d.node.last = s.Index
+	x := write{kind: writeBase, base: &s.Base, other: func(t store.Store) error { return t.Install(s, hs) }}
+	if hs != nil {
+		x.state, x.withState = *hs, true
+	}
+	return d.write(x, true)
+}
+
+// Compact implements store.Store.
+func (d *disk) Compact(base raft.Base) error {
+	d.world.reached.Compactions++
+	return d.write(write{kind: writeTruncation, base: &base, other: func(s store.Store) error { return s.Compact(base) }}, true)
+}
+
+// write takes a write. The node waits until it is durable, if it is to be synced.
+func (d *disk) write(x write, synced bool) error {
+	w, n := d.world, d.node
 	if d.failed {
 		return errSync
+	}
+	if synced && n.writes == 0 {
+		n.early = len(n.said)
+		// What is said early is judged by what the node knows now. One that comes to a new term or takes
+		// another log says nothing early, and may already act as it will only once that is durable.
+		if !x.withState && x.kind != writeBase && n.alive() {
+			w.judge(n)
+		}
+	}
+	if synced {
+		n.writes++
 	}
 	if d.full {
 		d.failed = true
 		return errFull
 	}
-	took, broken := w.trouble.sync(w)
-	if !broken {
-		d.node.cursor += took
-		x.durable = d.node.cursor
-		for i := len(d.journal) - 1; i >= 0 && d.journal[i].durable == never; i-- {
-			d.journal[i].durable = x.durable
+	x.durable = never
+	broken := false
+	if synced {
+		var took time.Duration
+		if took, broken = w.trouble.sync(w); !broken {
+			n.cursor += took
+			x.durable = n.cursor
+			for i := len(d.journal) - 1; i >= 0 && d.journal[i].durable == never; i-- {
+				d.journal[i].durable = x.durable
+			}
 		}
-	} else {
-		x.durable = never
 	}
-	d.node.saves++
 	d.journal = append(d.journal, x)
 	if broken {
 		d.failed = true
@@ -126,6 +184,8 @@ func (d *disk) settle(n int) error {
 			return fmt.Errorf("sim: %s's disk: %w", d.node.id, err)
 		}
 	}
+	d.show()
+	d.shown -= n
 	d.journal = append(d.journal[:0:0], d.journal[n:]...)
 	return nil
 }
@@ -143,6 +203,9 @@ func (d *disk) crash(dice *dice) error {
 		if kept > 0 && kept < pending {
 			d.world.reached.TornWrites++
 		}
+	}
+	for i := range d.journal[n : n+kept] {
+		d.journal[n+i].durable = d.world.now
 	}
 	if err := d.settle(n + kept); err != nil {
 		return err

@@ -29,12 +29,13 @@ type node struct {
 
 	rate time.Duration // of its ticks, by the true time
 
-	// cursor is how far the disk has come, while the process runs: what it says leaves then.
+	// cursor is when the disk will have done what it was asked for in this turn of the process.
 	cursor time.Duration
-	saves  int           // in this run of the process
+	writes int           // in this turn
 	busy   time.Duration // until then the process waits for its disk
-	said   []out         // not yet left, oldest first
-	spoken int           // of said, have left
+	said   []out         // in this turn
+	early  int           // of said, may leave before the turn's writes are durable
+	deeds  []deed        // of the state machine, in this turn
 	inbox  []work        // for when the process runs on
 	missed int           // ticks
 	doom   doom
@@ -46,7 +47,6 @@ type node struct {
 
 // out is what a process says.
 type out struct {
-	at   time.Duration
 	id   uint64
 	ref  int32
 	kind outKind
@@ -94,17 +94,17 @@ func (w *World) start(n *node) error {
 	n.life++
 	w.pids++
 	n.pid = w.pids
-	n.cursor, n.saves = w.now, 0
-	n.inbox, n.said, n.spoken, n.missed, n.doom = n.inbox[:0], n.said[:0], 0, 0, doomNone
+	n.begin()
+	n.inbox, n.missed, n.doom = n.inbox[:0], 0, doomNone
 	n.killed, n.frozen, n.stalled = false, false, false
 	state, err := n.disk.Load()
 	if err != nil {
 		return err
 	}
-	n.last = state.Last
+	n.last, n.term = state.Last, state.HardState.Term
 	n.replica, err = replica.New(replica.Config{
-		ID: n.id, Voters: w.voters, Store: n.disk, Bus: port{w, n}, Seed: w.seeds.next(),
-		ElectionTicks: w.options.ElectionTicks, HeartbeatTicks: w.options.HeartbeatTicks,
+		ID: n.id, Voters: w.voters, Store: n.disk, Bus: port{w, n}, Seed: w.seeds.next(), Observer: witness{n},
+		ElectionTicks: w.options.ElectionTicks, HeartbeatTicks: w.options.HeartbeatTicks, Tick: w.options.Tick,
 	})
 	if err != nil {
 		n.replica = nil
@@ -112,12 +112,19 @@ func (w *World) start(n *node) error {
 	}
 	n.busy = n.cursor
 	w.trace.note(w.now, "starts", n, uint64(n.life))
+	w.judgeStart(n)
 	phase := w.trouble.dice.between(0, n.rate)
 	w.schedule(event{at: w.now + phase, kind: evTick, node: uint8(n.index), id: uint64(n.life)})
 	if n.busy > w.now {
 		w.schedule(event{at: n.busy, kind: evFlush, node: uint8(n.index), id: uint64(n.life)})
 	}
 	return nil
+}
+
+// begin begins a turn of the process.
+func (n *node) begin() {
+	n.cursor, n.writes = n.world.now, 0
+	n.said, n.early, n.deeds = n.said[:0], 0, n.deeds[:0]
 }
 
 func (n *node) alive() bool { return n.replica != nil }
@@ -132,7 +139,7 @@ func (w *World) tick(n *node) {
 		n.missed = min(n.missed+1, maxMissedTicks)
 		return
 	}
-	n.cursor, n.saves = w.now, 0
+	n.begin()
 	n.replica.Tick()
 	w.process(n)
 }
@@ -143,7 +150,7 @@ func (w *World) arrive(n *node, x work) {
 		n.inbox = append(n.inbox, x)
 		return
 	}
-	n.cursor, n.saves = w.now, 0
+	n.begin()
 	w.take(n, x)
 	w.process(n)
 }
@@ -186,90 +193,76 @@ func (w *World) respond(id uint64, m raft.Message, err error) {
 	}
 }
 
-// say takes what a process says. It leaves when all that was written before is durable.
-func (n *node) say(o out) {
-	o.at = n.cursor
-	n.said = append(n.said, o)
-}
+// say takes what a process says. It leaves when all that was written before it is durable.
+func (n *node) say(o out) { n.said = append(n.said, o) }
 
-// process has the replica do what is outstanding. What it says leaves when its writes are durable;
-// until they all are, it takes no more work.
+// process ends a turn of the process: the replica does what is outstanding. What it says leaves when its
+// writes are durable; until then it takes no more work.
 func (w *World) process(n *node) {
 	err := n.replica.Process()
 	n.busy = n.cursor
-	if n.saves > 0 && err == nil {
-		n.doom = w.trouble.doom(w, n)
+	if n.writes == 0 {
+		n.early = len(n.said)
+	} else if err == nil {
+		n.doom = w.trouble.doom(w)
 		if n.doom == doomAtOnce {
 			w.crash(n)
 			return
 		}
 	}
-	w.flush(n)
-	switch {
-	case err != nil:
+	if err != nil {
+		w.leave(n, n.early)
 		w.die(n, err)
-	case n.busy > w.now:
-		life := uint64(n.life)
-		if n.doom == doomBeforeSync {
-			at := w.now + 1 + time.Duration(w.trouble.dice.below(int(n.busy-w.now)))
-			w.schedule(event{at: at, kind: evCrash, node: uint8(n.index), id: life})
-		}
-		at := n.busy
-		if n.spoken < len(n.said) {
-			at = n.said[n.spoken].at
-		}
-		w.schedule(event{at: at, kind: evFlush, node: uint8(n.index), id: life})
-	}
-}
-
-// flush lets go what may leave by now.
-func (w *World) flush(n *node) {
-	for n.spoken < len(n.said) && n.said[n.spoken].at <= w.now {
-		w.leave(n, n.said[n.spoken])
-		n.spoken++
-	}
-	if n.spoken == len(n.said) {
-		n.said, n.spoken = n.said[:0], 0
-	}
-}
-
-func (w *World) leave(n *node, o out) {
-	switch o.kind {
-	case outRequest:
-		w.network.expiry.push(w.now+busTimeout, o.id)
-		w.post(o.ref)
-	case outReply:
-		w.post(o.ref)
-	case outAnswer:
-		w.schedule(event{at: w.now + w.clients.latency(w), kind: evAnswer, ref: o.ref})
-	}
-}
-
-// flushed goes on after a write has become durable. A process that is paused says nothing.
-func (w *World) flushed(n *node) {
-	if n.frozen || n.stalled {
 		return
 	}
-	if n.busy <= w.now && (n.doom == doomBeforeMessages || n.doom == doomBetweenMessages) {
-		if n.doom == doomBetweenMessages {
-			for k := w.trouble.dice.below(len(n.said) - n.spoken + 1); k > 0; k-- {
-				w.leave(n, n.said[n.spoken])
-				n.spoken++
-			}
+	if n.busy <= w.now {
+		w.judge(n)
+		w.leave(n, len(n.said))
+		return
+	}
+	w.leave(n, n.early)
+	life := uint64(n.life)
+	if n.doom == doomBeforeSync {
+		at := w.now + 1 + time.Duration(w.trouble.dice.below(int(n.busy-w.now)))
+		w.schedule(event{at: at, kind: evCrash, node: uint8(n.index), id: life})
+	}
+	w.schedule(event{at: n.busy, kind: evFlush, node: uint8(n.index), id: life})
+}
+
+// leave lets the first few of what was said go.
+func (w *World) leave(n *node, count int) {
+	for _, o := range n.said[:count] {
+		switch o.kind {
+		case outRequest:
+			w.network.expiry.push(w.now+busTimeout, o.id)
+			w.judgeSent(n, o.ref)
+			w.post(o.ref)
+		case outReply:
+			w.judgeSent(n, o.ref)
+			w.post(o.ref)
+		case outAnswer:
+			w.schedule(event{at: w.now + w.clients.latency(w), kind: evAnswer, ref: o.ref})
 		}
+	}
+	n.said, n.early = n.said[:copy(n.said, n.said[count:])], 0
+}
+
+// flushed goes on once the writes of the last turn are durable. A process that is paused says nothing.
+func (w *World) flushed(n *node) {
+	if n.frozen || n.stalled || n.busy > w.now {
+		return
+	}
+	switch n.doom {
+	case doomBetweenMessages:
+		w.leave(n, w.trouble.dice.below(len(n.said)+1))
+		fallthrough
+	case doomBeforeMessages:
 		w.reached.CrashesBeforeSent++
 		w.crash(n)
 		return
 	}
-	w.flush(n)
-	if n.busy > w.now {
-		at := n.busy
-		if n.spoken < len(n.said) {
-			at = n.said[n.spoken].at
-		}
-		w.schedule(event{at: at, kind: evFlush, node: uint8(n.index), id: uint64(n.life)})
-		return
-	}
+	w.judge(n)
+	w.leave(n, len(n.said))
 	w.wake(n)
 }
 
@@ -278,7 +271,7 @@ func (w *World) wake(n *node) {
 	if !n.idle() || n.missed == 0 && len(n.inbox) == 0 {
 		return
 	}
-	n.cursor, n.saves = w.now, 0
+	n.begin()
 	for ; n.missed > 0; n.missed-- {
 		n.replica.Tick()
 	}
@@ -311,7 +304,7 @@ func (w *World) crash(n *node) {
 	if n.busy > w.now {
 		w.reached.CrashesInWrite++
 	}
-	w.trace.note(w.now, "crashes", n, uint64(len(n.said)-n.spoken))
+	w.trace.note(w.now, "crashes", n, uint64(len(n.said)))
 	w.bury(n)
 	w.trouble.revive(w, n)
 }
@@ -319,17 +312,18 @@ func (w *World) crash(n *node) {
 // bury is all that becomes of a process, however it ends.
 func (w *World) bury(n *node) {
 	n.life++ // what is scheduled for the process is void
+	w.check.Stop(n.id)
 	n.replica = nil
 	n.frozen, n.stalled, n.doom, n.missed = false, false, doomNone, 0
 	net := &w.network
-	for _, o := range n.said[n.spoken:] {
+	for _, o := range n.said {
 		if o.kind == outAnswer {
 			w.clients.drop(o.ref)
 		} else {
 			net.drop(o.ref)
 		}
 	}
-	n.said, n.spoken = n.said[:0], 0
+	n.begin()
 	for _, x := range n.inbox {
 		if x.kind == workMessage || x.kind == workAnswer {
 			net.drop(x.ref)

@@ -9,6 +9,10 @@ type Reached struct {
 	Elections int `json:"elections"` // terms with a leader
 	Truncated int `json:"truncated"` // suffixes of a log that were overwritten
 
+	SnapshotsTaken     int `json:"snapshots_taken"`
+	SnapshotsInstalled int `json:"snapshots_installed"`
+	Compactions        int `json:"compactions"` // of a log
+
 	Lost              int `json:"lost"`                // messages
 	Duplicated        int `json:"duplicated"`          // messages
 	Held              int `json:"held"`                // messages, for long

@@ -103,12 +103,12 @@ func (w *World) leader() *node {
 		if !n.alive() {
 			continue
 		}
-		s := n.replica.Status()
-		if s.Leader == "" || term != 0 && s.Term != term {
+		c := n.replica.Core()
+		if c.Leader() == "" || term != 0 && c.Term() != term {
 			return nil
 		}
-		term = s.Term
-		if s.Role == raft.Leader {
+		term = c.Term()
+		if c.Leads() {
 			leader = n
 		}
 	}
@@ -138,31 +138,26 @@ func (w *World) probed(bound time.Duration) bool {
 	return false
 }
 
-// converged tells whether all nodes have applied the same.
+// converged tells whether all nodes have applied all there is, and come to the same state.
 func (w *World) converged() bool {
-	first := true
-	var applied uint64
-	var checksum uint32
+	names := make([]raft.NodeID, 0, len(w.nodes))
 	for _, n := range w.nodes {
 		if !n.alive() {
 			continue
 		}
-		s := n.replica.Status()
-		if s.Applied != s.Commit || s.Applied != s.LastIndex {
+		c := n.replica.Core()
+		if c.Applied() != c.Commit() || c.Applied() != c.LastIndex() {
 			return false
 		}
-		if !first && (s.Applied != applied || s.LastChecksum != checksum) {
-			return false
-		}
-		first, applied, checksum = false, s.Applied, s.LastChecksum
+		names = append(names, n.id)
 	}
-	return true
+	return w.check.Converged(names...) == nil
 }
 
 func (w *World) highestTerm() (term uint64) {
 	for _, n := range w.nodes {
 		if n.alive() {
-			term = max(term, n.replica.Status().Term)
+			term = max(term, n.replica.Core().Term())
 		}
 	}
 	return term

@@ -176,3 +176,16 @@ func TestNothingIsFoundInGoodNodes(t *testing.T) {
 		t.Logf("%d: %d events, %d faults, %v, %+v", seed, len(g.events), g.faults, g.world.Now(), g.world.Reached())
 	}
 }
+
+// BenchmarkRun is a whole run of 2,000 operations by 10 clients on 5 nodes, with 10 faults and every
+// invariant checked after every step, but without the check of the history.
+func BenchmarkRun(b *testing.B) {
+	for i := range b.N {
+		r := rules{
+			Options: Options{Seed: uint64(i), Nodes: 5, Trouble: Troubles()},
+			ops:     2000, rate: 200, faults: nemesis.All(), windows: 10,
+		}
+		require.NoError(b, play(b, r).world.Err())
+	}
+	b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(2000*b.N), "µs/op")
+}

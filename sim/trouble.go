@@ -120,7 +120,7 @@ const (
 )
 
 // doom draws whether and how a process crashes about a write.
-func (t *trouble) doom(w *World, n *node) doom {
+func (t *trouble) doom(w *World) doom {
 	if !t.dice.hit(t.crashInWrite) || !w.spare() {
 		return doomNone
 	}

@@ -13,6 +13,7 @@ import (
 
 	"coup/cluster"
 	"coup/raftnode/raft"
+	"coup/raftnode/raft/invariant"
 	"coup/runner"
 )
 
@@ -73,6 +74,7 @@ type World struct {
 	queue   queue
 	trace   trace
 	reached Reached
+	check   *invariant.Checker
 	failure *Failure
 	closed  bool
 	told    bool // a done was called since Wait began
@@ -96,7 +98,7 @@ func New(o Options) (*World, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &World{options: o, trace: newTrace(o.Trace), seeds: newDice(o.Seed, "replicas")}
+	w := &World{options: o, trace: newTrace(o.Trace), check: invariant.New(), seeds: newDice(o.Seed, "replicas")}
 	if w.trouble, err = newTrouble(o); err != nil {
 		return nil, err
 	}

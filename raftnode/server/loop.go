@@ -109,22 +109,46 @@ func NewLoop(m *Metrics) *Loop {
 	return &Loop{metrics: m, wake: make(chan struct{}, 1), ended: make(chan struct{})}
 }
 
+// Ticks are a replica's time.
+type Ticks struct {
+	C      <-chan time.Time // wakes the loop
+	Passed func() int       // how many ticks have passed since the start; it never falls
+}
+
+// Every is a tick each d from now on. Stop ends it.
+func Every(d time.Duration) (t Ticks, stop func()) {
+	begun, ticker := time.Now(), time.NewTicker(d)
+	return Ticks{ticker.C, func() int { return int(time.Since(begun) / d) }}, ticker.Stop
+}
+
+// mostMissed is how many ticks a loop makes up for that stood still: after so many nothing that rests on
+// time is in force any more.
+const mostMissed = 1000
+
 // Run drives the replica until ctx is done, or until it fails: then the node must stop at once, and
-// Run returns why. ticks are the replica's time. Run is called once.
-func (l *Loop) Run(ctx context.Context, r Replica, ticks <-chan time.Time) error {
+// Run returns why. Before anything else the replica hears of all the time that has passed, also while
+// this process was suspended, or a lease would outlive itself. Run is called once.
+func (l *Loop) Run(ctx context.Context, r Replica, ticks Ticks) error {
 	defer l.end()
 	var ledTerm uint64
+	ticked := 0
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-ticks:
+		case <-ticks.C:
+		case <-l.wake:
+		}
+		passed := ticks.Passed()
+		for range min(passed-ticked, mostMissed) {
 			r.Tick()
+		}
+		if passed > ticked {
+			ticked = passed
 			if s := r.Status(); s.Leader != "" && s.Term != ledTerm {
 				ledTerm = s.Term
 				l.leaders.Add(1)
 			}
-		case <-l.wake:
 		}
 		batch := l.take()
 		for _, a := range batch.answers {

@@ -62,11 +62,17 @@ type dumpedEntry struct {
 	Data     []byte         `json:"data,omitempty"` // where it is no command, in base64
 }
 
+// dumpedCommand has the fields that its operation uses.
 type dumpedCommand struct {
-	Op     string  `json:"op"`
-	Key    string  `json:"key"`
-	Expect *string `json:"expect,omitempty"`
-	Value  *string `json:"value,omitempty"`
+	Op       string  `json:"op"`
+	Key      *string `json:"key,omitempty"`
+	Expect   *string `json:"expect,omitempty"`
+	Value    *string `json:"value,omitempty"`
+	Session  uint64  `json:"session,omitempty"`
+	Sequence uint64  `json:"sequence,omitempty"`
+	Acked    uint64  `json:"acked,omitempty"`
+	TTL      *uint64 `json:"ttl_ms,omitempty"`
+	Now      *uint64 `json:"now_ms,omitempty"`
 }
 
 // batchBytes is how much of a log is read at once.
@@ -127,14 +133,21 @@ func describe(e raft.Entry) (dumpedEntry, error) {
 		return dumpedEntry{}, fmt.Errorf("entry %d: %w", e.Index, err)
 	}
 	line.Type = "command"
-	line.Command = &dumpedCommand{Key: c.Key}
+	d := &dumpedCommand{Session: c.Session, Sequence: c.Sequence, Acked: c.Acked}
 	switch c.Op {
 	case fsm.Write:
-		line.Command.Op, line.Command.Value = "write", &c.Value
+		d.Op, d.Key, d.Value = "write", &c.Key, &c.Value
 	case fsm.CAS:
-		line.Command.Op, line.Command.Expect, line.Command.Value = "cas", &c.Expect, &c.Value
+		d.Op, d.Key, d.Expect, d.Value = "cas", &c.Key, &c.Expect, &c.Value
 	case fsm.Delete:
-		line.Command.Op = "delete"
+		d.Op, d.Key = "delete", &c.Key
+	case fsm.OpenSession:
+		d.Op, d.TTL = "open-session", &c.TTL
+	case fsm.CloseSession:
+		d.Op = "close-session"
+	case fsm.Clock:
+		d.Op, d.Now = "clock", &c.Now
 	}
+	line.Command = d
 	return line, nil
 }

@@ -67,6 +67,7 @@ func run(ctx context.Context, s settings) error {
 		ID: s.id, Voters: slices.Collect(maps.Keys(s.peers)),
 		Store: metrics.Store(db), Bus: loop.Bus(messages),
 		Seed: s.seed, ElectionTicks: s.electionTicks, HeartbeatTicks: s.heartbeatTicks, Logger: s.log,
+		Tick: s.tick,
 	})
 	if err != nil {
 		return err
@@ -76,15 +77,15 @@ func run(ctx context.Context, s settings) error {
 		Logger: s.log, Version: version.Self(), PID: os.Getpid(), RequestTimeout: s.requestTimeout,
 	})
 
-	ticker := time.NewTicker(s.tick)
-	defer ticker.Stop()
+	ticks, stopTicks := server.Every(s.tick)
+	defer stopTicks()
 	turning, stopLoop := context.WithCancel(context.Background())
 	defer stopLoop()
 	failed := make(chan error, 3)
 	turned := make(chan struct{})
 	go func() {
 		defer close(turned)
-		if err := loop.Run(turning, r, ticker.C); err != nil {
+		if err := loop.Run(turning, r, ticks); err != nil {
 			failed <- err
 		}
 	}()

@@ -1,7 +1,9 @@
 // Package api is the JSON that a node's HTTP API speaks, shared by server and client.
 //
 //	GET    /kv/{key}                     Answer   linearizable
-//	GET    /kv/{key}?consistency=stale   Answer   this node's own state, however old
+//	GET    /kv/{key}?consistency=lease   Answer   linearizable while clocks keep their bound; by the leader's lease
+//	GET    /kv/{key}?consistency=follower Answer  linearizable, by any member
+//	GET    /kv/{key}?consistency=stale   Answer   this node's own state, however old; index says how old
 //	PUT    /kv/{key}       WriteRequest  Answer
 //	POST   /kv/{key}/cas   CASRequest    Answer
 //	DELETE /kv/{key}                     Answer

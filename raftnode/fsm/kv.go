@@ -1,35 +1,24 @@
-// Package fsm holds the state machines that a replica drives. They are deterministic: what an entry
-// does depends on the entries before it and on nothing else.
+// Package fsm holds the state machine that a replica drives: keys and values, and the sessions in which
+// clients change them exactly once. It is deterministic: what an entry does depends on the entries before
+// it and on nothing else, time included, which passes by entries that say so.
 package fsm
 
 import "fmt"
 
-// Op is what a command does to a key.
-type Op uint8
-
-// The operations. The values are written to logs: never renumber.
-const (
-	Write  Op = 1 // set the key to Value
-	CAS    Op = 2 // set the key to Value if it holds Expect
-	Delete Op = 3 // remove the key
-)
-
-// Command is a change of the key-value state.
-type Command struct {
-	Op     Op
-	Key    string
-	Value  string
-	Expect string
-}
-
-// Code is how a command or a query ended. All of them are definite.
+// Code is how a command or a query ended. All of them are definite: but for OK, the entry changed nothing.
 type Code uint8
 
-// The codes.
+// The codes. The values are written to snapshots: never renumber.
 const (
-	OK       Code = iota
-	NotFound      // Read, CAS, Delete of an absent key: nothing was changed
-	Mismatch      // CAS: the key holds something else, which Value tells; nothing was changed
+	OK       Code = 0
+	NotFound Code = 1 // Read, CAS, Delete of an absent key
+	Mismatch Code = 2 // CAS: the key holds something else, which Value tells
+	// SessionExpired: there is no such session, or no longer. An earlier entry with the same sequence
+	// may have been executed; a later one never will be.
+	SessionExpired Code = 3
+	// SequenceForgotten: the client said that it has the answer, or too many came after it. As with
+	// SessionExpired, an earlier entry with the same sequence may have been executed.
+	SequenceForgotten Code = 4
 )
 
 // Result answers a command or a query.
@@ -37,12 +26,18 @@ type Result struct {
 	Code     Code
 	Value    string // the key's value afterwards
 	Revision uint64 // index of the entry that made Value, or that deleted the key; 0 when the key is absent
+	Session  uint64 // OpenSession: the new session's ID
+	// Repeated: the sequence had been executed by an earlier entry, and this is what that was answered.
+	Repeated bool
 }
 
-// KV is the key-value state machine, in memory. For use by one goroutine.
+// KV is the key-value state machine, in memory. For use by one goroutine, but for its snapshots.
 type KV struct {
-	cells   map[string]cell
-	applied uint64
+	cells    tree[string, cell]
+	sessions sessions
+	applied  uint64
+	time     uint64
+	hash     uint64
 }
 
 type cell struct {
@@ -51,7 +46,7 @@ type cell struct {
 }
 
 // NewKV is the state before the first entry.
-func NewKV() *KV { return &KV{cells: map[string]cell{}} }
+func NewKV() *KV { return &KV{sessions: sessions{most: maxima}} }
 
 // Apply takes the command in the entry at index, which must follow the last. An error leaves the state
 // as it was: an entry is missing, or its data is damaged (ErrDamaged).
@@ -60,25 +55,28 @@ func (s *KV) Apply(index uint64, data []byte) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	if err := s.Skip(index); err != nil {
+	if err := s.follow(index); err != nil {
 		return Result{}, err
 	}
-	old, found := s.cells[c.Key]
-	switch {
-	case c.Op == Write, c.Op == CAS && found && old.value == c.Expect:
-		s.cells[c.Key] = cell{c.Value, index}
-		return Result{Code: OK, Value: c.Value, Revision: index}, nil
-	case !found:
-		return Result{Code: NotFound}, nil
-	case c.Op == CAS:
-		return Result{Code: Mismatch, Value: old.value, Revision: old.revision}, nil
+	r := s.execute(index, c)
+	outcome := uint64(r.Code)<<2 | 2
+	if r.Repeated {
+		outcome |= 1
 	}
-	delete(s.cells, c.Key)
-	return Result{Code: OK, Revision: index}, nil
+	s.hash = mix(mixBytes(mix(s.hash, index), data), outcome)
+	return r, nil
 }
 
 // Skip passes the entry at index, which must follow the last and holds no command.
 func (s *KV) Skip(index uint64) error {
+	if err := s.follow(index); err != nil {
+		return err
+	}
+	s.hash = mix(mix(s.hash, index), 0)
+	return nil
+}
+
+func (s *KV) follow(index uint64) error {
 	if index != s.applied+1 {
 		return fmt.Errorf("fsm: entry %d cannot follow entry %d", index, s.applied)
 	}
@@ -86,9 +84,72 @@ func (s *KV) Skip(index uint64) error {
 	return nil
 }
 
+func (s *KV) execute(index uint64, c Command) Result {
+	switch c.Op {
+	case OpenSession:
+		s.sessions.evict()
+		s.sessions.add(index, &session{ttl: c.TTL, last: s.time, used: index})
+		return Result{Session: index}
+	case CloseSession:
+		if !s.sessions.isOpen(c.Session) {
+			return Result{Code: SessionExpired}
+		}
+		s.sessions.open.delete(c.Session)
+		return Result{}
+	case Clock:
+		s.time = max(s.time, c.Now)
+		s.sessions.expire(s.time)
+		return Result{}
+	}
+	if c.Session != 0 {
+		return s.executeOnce(index, c)
+	}
+	return s.change(index, c)
+}
+
+// executeOnce executes a command of a session unless that was done already.
+func (s *KV) executeOnce(index uint64, c Command) Result {
+	from := s.sessions.change(c.Session)
+	if from == nil {
+		return Result{Code: SessionExpired}
+	}
+	from.last, from.used = s.time, index
+	from.forget(c.Acked)
+	if c.Sequence <= from.forgotten {
+		return Result{Code: SequenceForgotten}
+	}
+	if i, found := from.find(c.Sequence); found {
+		a := from.answers[i]
+		return Result{Code: a.code, Value: a.value, Revision: a.revision, Repeated: true}
+	}
+	r := s.change(index, c)
+	from.keep(answer{c.Sequence, r.Revision, r.Value, r.Code}, s.sessions.most)
+	return r
+}
+
+// change executes a Write, CAS or Delete.
+func (s *KV) change(index uint64, c Command) Result {
+	if c.Op == Write {
+		s.cells.set(c.Key, cell{c.Value, index})
+		return Result{Value: c.Value, Revision: index}
+	}
+	old, found := s.cells.get(c.Key)
+	switch {
+	case !found:
+		return Result{Code: NotFound}
+	case c.Op == Delete:
+		s.cells.delete(c.Key)
+		return Result{Revision: index}
+	case old.value != c.Expect:
+		return Result{Code: Mismatch, Value: old.value, Revision: old.revision}
+	}
+	s.cells.set(c.Key, cell{c.Value, index})
+	return Result{Value: c.Value, Revision: index}
+}
+
 // Get tells a key's value: OK or NotFound.
 func (s *KV) Get(key string) Result {
-	c, found := s.cells[key]
+	c, found := s.cells.get(key)
 	if !found {
 		return Result{Code: NotFound}
 	}
@@ -98,5 +159,16 @@ func (s *KV) Get(key string) Result {
 // Applied is the index of the last entry taken.
 func (s *KV) Applied() uint64 { return s.applied }
 
+// Hash stands for all that was applied and how it ended: two states with the same Applied have the same
+// hash if, and but for a chance of one in 2^64 only if, they came to it by the same entries.
+func (s *KV) Hash() uint64 { return s.hash }
+
+// Time is the log time: what the latest Clock said. Its unit is that of TTL, a millisecond where the
+// entries come from a node.
+func (s *KV) Time() uint64 { return s.time }
+
 // Len is the number of keys.
-func (s *KV) Len() int { return len(s.cells) }
+func (s *KV) Len() int { return s.cells.length }
+
+// Sessions is the number of open sessions.
+func (s *KV) Sessions() int { return s.sessions.open.length }

@@ -1,15 +1,15 @@
 package raft
 
-import (
-	"slices"
-
-	"coup/raftnode/raft/quorum"
-)
+import "coup/raftnode/raft/quorum"
 
 // hearsLeader tells whether a leader is alive for all this node knows, so that campaigns of others
 // are turned down (thesis, 4.2.3). A leader that lost its quorum notices by itself.
+//
+// A node that has just started may have heard one before it stopped: where leases rest on that, it
+// keeps still for as long as they may last.
 func (r *Raft) hearsLeader() bool {
-	return r.role == Leader || r.leader != "" && r.sinceHeard < r.config.ElectionTicks
+	return r.role == Leader || r.leader != "" && r.sinceHeard < r.config.ElectionTicks ||
+		r.config.LeaseDrift > 0 && r.now < uint64(r.config.ElectionTicks)
 }
 
 func (r *Raft) becomeFollower(term uint64, leader NodeID) {
@@ -18,6 +18,7 @@ func (r *Raft) becomeFollower(term uint64, leader NodeID) {
 	}
 	r.role, r.leader = Follower, leader
 	r.votes, r.peers = nil, nil
+	r.transfer, r.lease = transfer{}, lease{}
 	r.restartTimer()
 	r.refuseReads()
 }
@@ -28,14 +29,14 @@ func (r *Raft) restartTimer() {
 }
 
 // campaign asks for votes: as PreCandidate whether they would be given in the next term (thesis,
-// 9.6), as Candidate for the votes themselves.
-func (r *Raft) campaign(as Role) {
+// 9.6), as Candidate for the votes themselves. With transfer the leader itself has asked for it.
+func (r *Raft) campaign(as Role, transfer bool) {
 	r.becomeFollower(r.term, "")
 	r.role = as
 	request := Message{Type: MsgPreVote, Term: r.term + 1}
 	if as == Candidate {
 		r.term, r.vote = r.term+1, r.config.ID
-		request = Message{Type: MsgVote, Term: r.term}
+		request = Message{Type: MsgVote, Term: r.term, Transfer: transfer}
 	}
 	end, err := r.log.end()
 	r.fail(err)
@@ -55,7 +56,7 @@ func (r *Raft) countVotes() {
 	switch r.quorum().Tally(r.votes) {
 	case quorum.Won:
 		if r.role == PreCandidate {
-			r.campaign(Candidate)
+			r.campaign(Candidate, false)
 		} else {
 			r.becomeLeader()
 		}
@@ -71,7 +72,9 @@ func (r *Raft) stepVoteRequest(m Message) {
 	r.fail(err)
 	current := m.LogTerm > end.term || m.LogTerm == end.term && m.Index >= end.index
 	free := m.Term > r.term || r.vote == m.From || r.vote == "" && r.leader == ""
-	if r.hearsLeader() || !current || !free {
+	// A node that knows no configuration has lost, or never had, the memory that a vote rests on.
+	blank := len(r.inForce().Voters) == 0
+	if blank || r.hearsLeader() && !m.Transfer || !current || !free {
 		r.reply(m, Message{Reject: true})
 		return
 	}
@@ -97,26 +100,13 @@ func (r *Raft) stepVoteReply(m Message) {
 
 func (r *Raft) becomeLeader() {
 	r.role, r.leader = Leader, r.config.ID
-	r.sinceHeard, r.sinceBeat = 0, 0
+	r.sinceHeard, r.sinceBeat, r.reign = 0, 0, 0
 	r.votes = nil
 	r.readRound, r.termCommitted = 0, false
 	r.uncommitted = 0
-	r.peers = make(map[NodeID]*progress)
-	for _, id := range r.members() {
-		if id != r.config.ID {
-			p := &progress{active: true}
-			p.probe(r.log.last() + 1)
-			r.peers[id] = p
-		}
-	}
+	r.peers = make(map[NodeID]*progress, len(r.inForce().replicated))
+	r.updatePeers(r.log.last() + 1)
 	r.appendAsLeader(Entry{Type: EntryNoOp})
-}
-
-// members are all that are replicated to, sorted.
-func (r *Raft) members() []NodeID {
-	all := append(r.quorum().Members(), r.Configuration().Learners...)
-	slices.Sort(all)
-	return slices.Compact(all)
 }
 
 func (r *Raft) tickLeader() {
@@ -127,18 +117,23 @@ func (r *Raft) tickLeader() {
 			return
 		}
 	}
+	if r.tickTransfer(); r.role != Leader {
+		return
+	}
 	r.sinceBeat++
 	if r.sinceBeat >= r.config.HeartbeatTicks {
 		r.beat()
 	}
 }
 
-// hearsQuorum tells whether a quorum has answered since it was last asked (thesis, 6.2).
+// hearsQuorum tells whether a quorum has answered within the last election time-out (thesis, 6.2).
 func (r *Raft) hearsQuorum() bool {
 	heard := map[NodeID]bool{r.config.ID: true}
 	for id, p := range r.peers {
-		heard[id] = p.active
-		p.active = false
+		heard[id] = r.recent(p)
 	}
 	return r.quorum().Tally(heard) == quorum.Won
 }
+
+// recent tells whether a peer has answered within the last election time-out.
+func (r *Raft) recent(p *progress) bool { return r.now-p.heard <= uint64(r.config.ElectionTicks) }

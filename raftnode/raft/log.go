@@ -24,9 +24,10 @@ type log struct {
 const keptEntries = 4096
 
 func newLog(storage Storage, s State) log {
+	begun := max(s.Base.Index, s.Snapshot.Index)
 	return log{
 		storage: storage, base: s.Base, offset: s.Last + 1,
-		durable: s.Last, commit: s.Base.Index, applied: s.Base.Index,
+		durable: s.Last, commit: begun, applied: begun,
 	}
 }
 
@@ -38,6 +39,22 @@ type mark struct {
 	checksum    uint32
 }
 
+// restore begins the log anew after a snapshot, which the state machine restores too.
+func (l *log) restore(b Base) {
+	l.base, l.tail, l.offset = b, nil, b.Index+1
+	l.durable, l.commit, l.applied = b.Index, b.Index, b.Index
+}
+
+// truncated notes that storage has forgotten all up to base.
+func (l *log) truncated(b Base) {
+	l.base = b
+	if b.Index >= l.offset {
+		drop := min(b.Index+1-l.offset, uint64(len(l.tail)))
+		l.tail = append([]Entry(nil), l.tail[drop:]...)
+		l.offset += drop
+	}
+}
+
 // at tells the term and checksum at index, which is in [base.Index, last].
 func (l *log) at(index uint64) (mark, error) {
 	switch {
@@ -45,6 +62,10 @@ func (l *log) at(index uint64) (mark, error) {
 		return mark{index, l.base.Term, l.base.Checksum}, nil
 	case index < l.base.Index || index > l.last():
 		return mark{}, fmt.Errorf("raft: entry %d is outside the log (%d, %d]", index, l.base.Index, l.last())
+	}
+	if index >= l.offset {
+		e := &l.tail[index-l.offset]
+		return mark{index, e.Term, e.Checksum}, nil
 	}
 	e, err := l.slice(index, index+1, 0)
 	if err != nil {

@@ -200,7 +200,7 @@ func (n *network) deliver(i int, keep bool) {
 	r := n.nodes[m.To]
 	if r == nil || n.cut != nil && n.cut(m.From, m.To) {
 		if sender := n.nodes[m.From]; sender != nil {
-			sender.Unreachable(m.To)
+			sender.Unreachable(m)
 		}
 		return
 	}
@@ -358,10 +358,10 @@ func (r *Raft) dropped(n *network, i int) {
 	m := n.flying[i]
 	n.flying = slices.Delete(n.flying, i, i+1)
 	if sender := n.nodes[m.From]; sender != nil && !m.Type.IsReply() {
-		sender.Unreachable(m.To)
+		sender.Unreachable(m)
 	}
 	if sender := n.nodes[m.To]; sender != nil && m.Type.IsReply() {
-		sender.Unreachable(m.From)
+		sender.Unreachable(Message{Type: m.Type - 1, To: m.From, Term: sender.term, Epoch: m.Epoch, ReadRound: m.ReadRound})
 	}
 }
 

@@ -1,11 +1,9 @@
 package raft
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"slices"
 
 	"coup/raftnode/raft/quorum"
 )
@@ -29,7 +27,29 @@ type Config struct {
 	// MaxUncommittedBytes bounds the data of entries appended and not committed; beyond it commands
 	// are refused with ErrOverloaded. Default 64 MiB.
 	MaxUncommittedBytes int
+	// PromotionLag is how many entries a learner may be behind and still be promoted. Default 64.
+	PromotionLag int
+	// LeaseDrift allows lease reads: it is the percentage by which the rates of two nodes' clocks may
+	// differ at most, from 1 to 50, and must be the same on all nodes. Zero allows none. A driver that allows
+	// them must pass all time that has passed by Tick before it hands in anything else, also after
+	// it was suspended.
+	LeaseDrift int
+	// MaxLeaderTicks ends every reign after that many ticks. Zero is never.
+	MaxLeaderTicks int
+	// AtMaxReign is what a leader does then. Default Abdicate.
+	AtMaxReign AtMaxReign
+	// Upstreams are whom a read-only peer asks while it knows of no configuration. For all other nodes it is empty.
+	Upstreams []NodeID
 }
+
+// AtMaxReign is what a leader does that has led as long as it may.
+type AtMaxReign uint8
+
+// The ends of a reign.
+const (
+	Abdicate AtMaxReign = iota // hand leadership over, or step down where nobody can take it
+	Exit                       // stop the node with ErrReignOver
+)
 
 func (c Config) withDefaults() (Config, error) {
 	for _, d := range []struct {
@@ -37,7 +57,7 @@ func (c Config) withDefaults() (Config, error) {
 		value int
 	}{
 		{&c.ElectionTicks, 10}, {&c.HeartbeatTicks, 1}, {&c.MaxMessageBytes, 1 << 20},
-		{&c.MaxInFlight, 64}, {&c.MaxUncommittedBytes, 64 << 20},
+		{&c.MaxInFlight, 64}, {&c.MaxUncommittedBytes, 64 << 20}, {&c.PromotionLag, 64},
 	} {
 		if *d.field == 0 {
 			*d.field = d.value
@@ -47,6 +67,10 @@ func (c Config) withDefaults() (Config, error) {
 		}
 	}
 	switch {
+	case c.LeaseDrift < 0 || c.LeaseDrift > 50:
+		return c, fmt.Errorf("raft: a lease drift of %d percent is not from 0 to 50", c.LeaseDrift)
+	case c.MaxLeaderTicks < 0:
+		return c, errors.New("raft: negative setting")
 	case c.ID == "":
 		return c, errors.New("raft: no ID")
 	case c.Storage == nil:
@@ -72,16 +96,29 @@ type Raft struct {
 	role   Role
 	leader NodeID // of term; empty when unknown
 
-	sinceHeard    int // ticks since the leader was heard, or since the campaign or quorum check began
-	timeout       int // sinceHeard at which to campaign
-	sinceBeat     int // leader: ticks since the last heartbeat
-	votes         map[NodeID]bool
-	peers         map[NodeID]*progress // leader: all members but itself
-	uncommitted   int                  // leader: bytes of data beyond commit
-	reads         []read               // leader: unanswered, in order of arrival
-	readRound     uint64               // leader: latest round sent
-	termCommitted bool                 // leader: an entry of its term is committed
+	now        uint64 // ticks since the start
+	sinceHeard int    // ticks since the leader was heard, or since the campaign or quorum check began
+	timeout    int    // sinceHeard at which to campaign
+	sinceBeat  int    // leader: ticks since the last heartbeat
+	votes      map[NodeID]bool
+	peers      map[NodeID]*progress // leader: all that it replicates to but itself
 
+	uncommitted   int    // leader: bytes of data beyond commit
+	reads         []read // leader: unanswered, in order of arrival
+	readRound     uint64 // leader: latest round sent
+	termCommitted bool   // leader: an entry of its term is committed
+	lease         lease
+	asked         []asked // follower: reads that wait for the leader's word
+	reign         int     // leader: ticks since its election
+	transfer      transfer
+
+	snapshot     Snapshot // the latest
+	received     Received // from the leader or the upstream
+	receivedFrom NodeID
+	feed         feed // of a read-only peer
+
+	gathered []Gathered
+	install  *Snapshot
 	early    []Message
 	messages []Message
 	answers  []ReadState
@@ -89,9 +126,16 @@ type Raft struct {
 	handed   *Ready
 }
 
+// configurationAt is a configuration and what is asked of it all the time.
 type configurationAt struct {
-	index uint64
+	index uint64 // of its entry, or of the base
 	Configuration
+	quorum     quorum.Joint
+	replicated []NodeID // sorted
+}
+
+func at(index uint64, c Configuration) configurationAt {
+	return configurationAt{index, c, c.Quorum(), c.Replicated()}
 }
 
 // New starts a core from what its storage holds.
@@ -105,15 +149,15 @@ func New(c Config) (*Raft, error) {
 		return nil, fmt.Errorf("raft: loading the log: %w", err)
 	}
 	r := &Raft{
-		config: c,
-		random: rand.New(rand.NewPCG(c.Seed, 0x636f7570)),
-		log:    newLog(c.Storage, s),
-		term:   s.HardState.Term,
-		vote:   s.HardState.Vote,
-		saved:  s.HardState,
-		configurations: []configurationAt{
-			{s.Base.Index, s.Base.Configuration},
-		},
+		config:         c,
+		random:         rand.New(rand.NewPCG(c.Seed, 0x636f7570)),
+		log:            newLog(c.Storage, s),
+		term:           s.HardState.Term,
+		vote:           s.HardState.Vote,
+		saved:          s.HardState,
+		configurations: []configurationAt{at(s.Base.Index, s.Base.Configuration)},
+		snapshot:       s.Snapshot,
+		received:       s.Received,
 	}
 	if err := r.learnConfigurations(s.Configurations); err != nil {
 		return nil, err
@@ -123,22 +167,26 @@ func New(c Config) (*Raft, error) {
 }
 
 // Configuration is the one in force: the latest in the log, committed or not.
-func (r *Raft) Configuration() Configuration {
-	return r.configurations[len(r.configurations)-1].Configuration
-}
+func (r *Raft) Configuration() Configuration { return r.inForce().Configuration }
 
-func (r *Raft) quorum() quorum.Joint { return r.Configuration().Quorum() }
+func (r *Raft) inForce() *configurationAt { return &r.configurations[len(r.configurations)-1] }
 
+func (r *Raft) quorum() quorum.Joint { return r.inForce().quorum }
+
+// learnConfigurations puts in force what the entries say: a configuration counts from its append on
+// (thesis, 4.1).
 func (r *Raft) learnConfigurations(entries []Entry) error {
-	for _, e := range entries {
+	for i := range entries {
+		e := &entries[i]
 		if e.Type != EntryConfiguration {
 			continue
 		}
-		var c Configuration
-		if err := json.Unmarshal(e.Data, &c); err != nil {
-			return fmt.Errorf("raft: configuration in entry %d: %w", e.Index, err)
+		c, err := decodeConfiguration(e)
+		if err != nil {
+			return err
 		}
-		r.configurations = append(r.configurations, configurationAt{e.Index, c})
+		r.configurations = append(r.configurations, at(e.Index, c))
+		r.updatePeers(e.Index)
 	}
 	return nil
 }
@@ -148,9 +196,10 @@ func (r *Raft) append(entries ...Entry) error {
 	if err := r.log.append(entries); err != nil {
 		return err
 	}
-	r.configurations = slices.DeleteFunc(r.configurations, func(c configurationAt) bool {
-		return c.index >= entries[0].Index && c.index > r.log.base.Index
-	})
+	// What is truncated is in force no more. The base's configuration always stays.
+	for n := len(r.configurations); n > 1 && r.configurations[n-1].index >= entries[0].Index; n-- {
+		r.configurations = r.configurations[:n-1]
+	}
 	return r.learnConfigurations(entries)
 }
 
@@ -163,13 +212,15 @@ func (r *Raft) fail(err error) {
 
 // Tick passes one unit of time.
 func (r *Raft) Tick() {
+	r.now++
 	r.sinceHeard++
-	if r.role == Leader {
+	switch {
+	case r.role == Leader:
 		r.tickLeader()
-		return
-	}
-	if r.sinceHeard >= r.timeout && slices.Contains(r.quorum().Members(), r.config.ID) {
-		r.campaign(PreCandidate)
+	case r.fed():
+		r.tickFed()
+	case r.sinceHeard >= r.timeout && r.inForce().IsVoter(r.config.ID):
+		r.campaign(PreCandidate, false)
 	}
 }
 
@@ -177,6 +228,16 @@ func (r *Raft) Tick() {
 func (r *Raft) Step(m Message) error {
 	if m.To != r.config.ID || m.From == "" || m.From == r.config.ID {
 		return fmt.Errorf("raft: %s got a message from %q to %q", r.config.ID, m.From, m.To)
+	}
+	switch m.Type {
+	case MsgFetch:
+		// What is committed is so in any term.
+		return r.stepFetch(m)
+	case MsgFetchReply:
+		if m.Term > r.term {
+			r.becomeFollower(m.Term, "")
+		}
+		return r.stepFetchReply(m)
 	}
 	if m.Term < r.term {
 		if !m.Type.IsReply() {
@@ -200,6 +261,17 @@ func (r *Raft) Step(m Message) error {
 		return r.stepHeartbeat(m)
 	case MsgHeartbeatReply:
 		r.stepHeartbeatReply(m)
+	case MsgSnapshot:
+		return r.stepSnapshot(m)
+	case MsgSnapshotReply:
+		r.stepSnapshotReply(m)
+	case MsgTimeoutNow:
+		r.stepTimeoutNow(m)
+	case MsgTimeoutNowReply:
+	case MsgReadIndex:
+		r.stepReadIndex(m)
+	case MsgReadIndexReply:
+		r.stepReadIndexReply(m)
 	default:
 		return fmt.Errorf("raft: message of unknown type %d", m.Type)
 	}
@@ -215,7 +287,7 @@ func (r *Raft) staysInTerm(m Message) bool {
 	case MsgPreVoteReply:
 		return !m.Reject
 	case MsgVote:
-		return r.hearsLeader()
+		return r.hearsLeader() && !m.Transfer
 	}
 	return false
 }
@@ -224,7 +296,7 @@ func (r *Raft) staysInTerm(m Message) bool {
 // filled in, and the term unless it is set.
 func (r *Raft) reply(m Message, answer Message) {
 	answer.Type, answer.From, answer.To, answer.ID = m.Type+1, r.config.ID, m.From, m.ID
-	answer.ReadRound = m.ReadRound
+	answer.ReadRound, answer.Epoch = m.ReadRound, m.Epoch
 	if answer.Term == 0 {
 		answer.Term = r.term
 	}
@@ -235,13 +307,18 @@ func (r *Raft) reply(m Message, answer Message) {
 // and do nothing of what it was about to. With nothing to do, Empty is true of the result.
 func (r *Raft) Ready() (Ready, error) {
 	if r.role == Leader {
+		r.manageMembers()
+	}
+	if r.role == Leader {
 		r.beginReadRound()
 		r.replicate()
+		r.finishTransfer()
 	}
 	if r.failure != nil {
 		return Ready{}, r.failure
 	}
 	ready := Ready{
+		Gathered: r.gathered, Install: r.install,
 		Entries: r.log.unstable(), Early: r.early, Messages: r.messages, Reads: r.answers,
 	}
 	if hs := (HardState{r.term, r.vote}); hs != r.saved {
@@ -256,6 +333,7 @@ func (r *Raft) Ready() (Ready, error) {
 	}
 	ready.Committed = committed
 	r.early, r.messages, r.answers = nil, nil, nil
+	r.gathered, r.install = nil, nil
 	r.handed = &ready
 	return ready, nil
 }
@@ -265,7 +343,7 @@ const maxCommittedBytes = 4 << 20
 
 // Empty tells that there is nothing to do.
 func (rd Ready) Empty() bool {
-	return rd.HardState == nil && len(rd.Entries) == 0 && len(rd.Early) == 0 && len(rd.Messages) == 0 &&
+	return rd.HardState == nil && rd.Install == nil && len(rd.Gathered) == 0 && len(rd.Entries) == 0 && len(rd.Early) == 0 && len(rd.Messages) == 0 &&
 		len(rd.Committed) == 0 && len(rd.Reads) == 0
 }
 
@@ -289,31 +367,4 @@ func (r *Raft) Advance() {
 	if r.role == Leader {
 		r.advanceCommit()
 	}
-}
-
-// Term is the node's current term.
-func (r *Raft) Term() uint64 { return r.term }
-
-// Role is what the node takes itself for.
-func (r *Raft) Role() Role { return r.role }
-
-// Leader is the leader of the node's term, as far as it knows; empty when unknown.
-func (r *Raft) Leader() NodeID { return r.leader }
-
-// Status describes the node.
-func (r *Raft) Status() Status {
-	s := Status{
-		ID: r.config.ID, Role: r.role, Term: r.term, Vote: r.vote, Leader: r.leader,
-		Commit: r.log.commit, Applied: r.log.applied, Configuration: r.Configuration(),
-	}
-	end, err := r.log.end()
-	r.fail(err)
-	s.LastIndex, s.LastTerm, s.LastChecksum = end.index, end.term, end.checksum
-	if r.role == Leader {
-		s.Progress = make(map[NodeID]PeerProgress, len(r.peers))
-		for id, p := range r.peers {
-			s.Progress[id] = p.status()
-		}
-	}
-	return s
 }

@@ -1,14 +1,16 @@
 package raft
 
-import (
-	"fmt"
-)
+import "fmt"
 
 // Propose appends a command to the log of a leader. It will be applied if the entry at index still
-// has this term when it is committed. Errors: *NotLeaderError, ErrOverloaded; nothing was done then.
+// has this term when it is committed. Errors: *NotLeaderError, ErrOverloaded, ErrTransferring; nothing was
+// done then.
 func (r *Raft) Propose(data []byte) (index, term uint64, err error) {
 	if r.role != Leader {
 		return 0, 0, r.notLeader()
+	}
+	if r.transfer.to != "" {
+		return 0, 0, ErrTransferring
 	}
 	if r.uncommitted > 0 && r.uncommitted+len(data) > r.config.MaxUncommittedBytes {
 		return 0, 0, ErrOverloaded
@@ -30,10 +32,19 @@ func (r *Raft) appendAsLeader(e Entry) uint64 {
 
 // replicate fills the peers' windows with what they lack.
 func (r *Raft) replicate() {
-	for _, id := range r.members() {
+	for _, id := range r.inForce().replicated {
 		p := r.peers[id]
-		for p != nil && p.next <= r.log.last() && p.canSend(r.config.MaxInFlight) {
-			if err := r.sendAppend(id, p); err != nil {
+		if p == nil {
+			continue
+		}
+		for p.next <= r.log.last() && p.canSend(r.config.MaxInFlight) {
+			var err error
+			if p.state == sending || p.next <= r.log.base.Index {
+				err = r.sendChunk(id, p)
+			} else {
+				err = r.sendAppend(id, p)
+			}
+			if err != nil {
 				r.fail(err)
 				return
 			}
@@ -52,7 +63,7 @@ func (r *Raft) sendAppend(to NodeID, p *progress) error {
 	}
 	p.sent(entries[len(entries)-1].Index)
 	r.early = append(r.early, Message{
-		Type: MsgAppend, From: r.config.ID, To: to, Term: r.term,
+		Type: MsgAppend, From: r.config.ID, To: to, Term: r.term, Epoch: p.epoch,
 		Index: previous.index, LogTerm: previous.term, Checksum: previous.checksum,
 		Entries: entries, Commit: r.log.commit, ReadRound: r.readRound,
 	})
@@ -62,20 +73,32 @@ func (r *Raft) sendAppend(to NodeID, p *progress) error {
 // beat sends a heartbeat to everybody.
 func (r *Raft) beat() {
 	r.sinceBeat = 0
-	for _, id := range r.members() {
+	r.beginLease()
+	for _, id := range r.inForce().replicated {
 		if p := r.peers[id]; p != nil {
 			r.early = append(r.early, Message{
-				Type: MsgHeartbeat, From: r.config.ID, To: id, Term: r.term,
+				Type: MsgHeartbeat, From: r.config.ID, To: id, Term: r.term, Epoch: p.epoch,
 				Commit: min(r.log.commit, p.match), ReadRound: r.readRound,
 			})
 		}
 	}
 }
 
-// Unreachable says that a message to a peer was lost, or may have been.
-func (r *Raft) Unreachable(peer NodeID) {
-	if p := r.peers[peer]; p != nil {
-		p.probe(p.match + 1)
+// Unreachable says that a request to a peer was lost, or may have been, or was never answered.
+func (r *Raft) Unreachable(m Message) {
+	switch m.Type {
+	case MsgReadIndex:
+		r.refuseAsked(m.ReadRound)
+	case MsgFetch:
+		r.feed.lost(m.To)
+	default:
+		p := r.peers[m.To]
+		if p == nil || m.Term != r.term || m.Epoch != p.epoch {
+			return
+		}
+		if p.state != sending {
+			p.probe(p.match + 1)
+		}
 		p.waiting = true // until it answers a heartbeat
 	}
 }
@@ -106,7 +129,7 @@ func (r *Raft) stepAppend(m Message) error {
 		r.reply(m, Message{Index: r.log.commit})
 		return nil
 	}
-	mine, err := r.log.atMost(m.Index, m.LogTerm)
+	mine, err := r.agreement(m.Index, m.LogTerm)
 	if err != nil {
 		r.fail(err)
 		return err
@@ -127,6 +150,17 @@ func (r *Raft) stepAppend(m Message) error {
 	r.log.commit = max(r.log.commit, min(m.Commit, last))
 	r.reply(m, Message{Index: last})
 	return nil
+}
+
+// agreement is the entry at index when its term is the given one, else the last one before it at which the logs may
+// still agree.
+func (r *Raft) agreement(index, term uint64) (mark, error) {
+	if index <= r.log.last() {
+		if mine, err := r.log.at(index); err != nil || mine.term == term {
+			return mine, err
+		}
+	}
+	return r.log.atMost(index, term)
 }
 
 // checkEntries refuses an append that no leader sends. Its entries' checksums must follow from the
@@ -176,12 +210,22 @@ func (r *Raft) diverged(mine mark, leader NodeID, checksum uint32) error {
 		mine.index, mine.term, leader, mine.checksum, checksum)}
 }
 
-func (r *Raft) stepAppendReply(m Message) error {
+// answerer is what the leader knows of the sender of a reply; nil when the reply does not count: this
+// node does not lead, or the sender is no member, or was none when it was asked.
+func (r *Raft) answerer(m Message) *progress {
 	p := r.peers[m.From]
-	if r.role != Leader || p == nil {
+	if r.role != Leader || p == nil || p.epoch != m.Epoch {
 		return nil
 	}
-	p.active = true
+	p.heard = r.now
+	return p
+}
+
+func (r *Raft) stepAppendReply(m Message) error {
+	p := r.answerer(m)
+	if p == nil {
+		return nil
+	}
 	r.confirmRound(p, m.ReadRound)
 	if m.Reject {
 		return r.stepRefusal(p, m)
@@ -195,16 +239,26 @@ func (r *Raft) stepAppendReply(m Message) error {
 	return nil
 }
 
-// stepRefusal finds where the peer's log may still agree, skipping whole terms (paper, 5.3).
+// stepRefusal finds where the peer's log may still agree, skipping whole terms (paper, 5.3). Where the
+// log no longer reaches back to that, the peer needs a snapshot.
 func (r *Raft) stepRefusal(p *progress, m Message) error {
-	stale := m.Index <= p.match || p.probing && m.Index != p.next-1
-	if stale || m.ConflictIndex < r.log.base.Index {
+	stale := p.state == sending || m.Index <= p.match || p.state == probing && m.Index != p.next-1
+	if stale {
+		return nil
+	}
+	if m.ConflictIndex < r.log.base.Index {
+		p.probe(m.ConflictIndex + 1)
 		return nil
 	}
 	agreed, err := r.log.atMost(m.ConflictIndex, m.ConflictTerm)
 	if err != nil {
 		r.fail(err)
 		return err
+	}
+	if agreed.term > m.ConflictTerm {
+		// Not even the base agrees.
+		p.probe(agreed.index)
+		return nil
 	}
 	p.probe(agreed.index + 1)
 	return nil
@@ -263,11 +317,10 @@ func (r *Raft) stepHeartbeat(m Message) error {
 }
 
 func (r *Raft) stepHeartbeatReply(m Message) {
-	p := r.peers[m.From]
-	if r.role != Leader || p == nil || m.Reject {
+	p := r.answerer(m)
+	if p == nil || m.Reject {
 		return
 	}
-	p.active = true
 	p.waiting = false
 	r.confirmRound(p, m.ReadRound)
 }

@@ -183,6 +183,7 @@ type Gathered struct {
 type ReadState struct {
 	ID    uint64 // as given to ReadIndex
 	Index uint64
+	Lease bool  // answered by the lease, without asking anybody
 	Err   error // set when the read cannot be served; it was not
 }
 

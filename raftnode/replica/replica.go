@@ -9,24 +9,62 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"time"
 
 	"coup/raftnode/bus"
 	"coup/raftnode/fsm"
 	"coup/raftnode/raft"
+	"coup/raftnode/raft/confchange"
 	"coup/raftnode/raft/quorum"
 	"coup/raftnode/store"
 )
 
-// Config is what a replica is made of.
+// Config is what a replica is made of. Only ID, Store and Bus have no default.
 type Config struct {
-	ID             raft.NodeID
-	Voters         []raft.NodeID // the first members, for an empty store; otherwise the store wins
-	Store          store.Store
-	Bus            bus.Bus
-	Seed           uint64
-	ElectionTicks  int // a follower campaigns after [ElectionTicks, 2*ElectionTicks) ticks of silence
+	ID raft.NodeID
+	// Voters are the first members, for an empty store; otherwise the store wins. None: the node joins a
+	// cluster, and waits until that has made it a member.
+	Voters []raft.NodeID
+	// Upstreams are whom a read-only peer that joins asks. Empty for any other node.
+	Upstreams []raft.NodeID
+	Store     store.Store
+	Bus       bus.Bus
+	Seed      uint64
+	Logger    *slog.Logger // nil for none
+	Observer  Observer     // nil for none
+
+	// See raft.Config; zero is its default.
+	ElectionTicks  int
 	HeartbeatTicks int
-	Logger         *slog.Logger // nil for none
+	PromotionLag   int
+	LeaseDrift     int
+	MaxLeaderTicks int
+	AtMaxReign     raft.AtMaxReign
+
+	Tick      time.Duration // how long a tick is, for the log's time; default 50 ms
+	Snapshots Snapshots
+}
+
+// Snapshots says when a node takes snapshots and truncates its log.
+type Snapshots struct {
+	// Every is how many entries are applied from one snapshot to the next. Zero: they are taken only on
+	// request.
+	Every uint64
+	// Keep is how many applied entries truncation always leaves, for peers that are a little behind.
+	Keep uint64
+	// Spare is how many entries a leader leaves at most for peers that it hears and that are further behind.
+	// Default Every.
+	Spare uint64
+	// ChunkBytes is about how large a chunk of a snapshot is. Default 256 KiB.
+	ChunkBytes int
+}
+
+// Observer is told what becomes of the state. It is for checkers; its methods must not call the replica.
+type Observer interface {
+	// Applied tells that an entry was applied, with what came of it and the hash of the state then.
+	Applied(e raft.Entry, r fsm.Result, hash uint64)
+	// Restored tells that the state was made from a snapshot.
+	Restored(s raft.Snapshot, hash uint64)
 }
 
 // Result answers a client's request.
@@ -35,16 +73,35 @@ type Result struct {
 	Index uint64 // the state's applied index when it was answered
 	Term  uint64 // this node's term then
 	Node  raft.NodeID
+	Lease bool // of a read: the leader's lease answered it
 }
 
 // ErrSuperseded refuses a command whose entry was overwritten by another leader's: it had no effect
 // and never will.
 var ErrSuperseded = errors.New("replica: entry superseded by another leader's")
 
+// ErrFateUnknown says that a snapshot took the place of the log while a command was in it: whether it was
+// applied is not known here.
+var ErrFateUnknown = errors.New("replica: a snapshot took the place of the entry; whether it was applied is unknown")
+
+// ErrSnapshotting refuses to take a snapshot while one is being taken, or when nothing was applied since the last.
+var ErrSnapshotting = errors.New("replica: a snapshot is being taken, or the last one is still current")
+
+// Consistency is how fresh a read must be.
+type Consistency uint8
+
+// The consistencies.
+const (
+	Linearizable Consistency = iota // only on the leader, confirmed by a quorum
+	Lease                           // only on the leader, by its lease; else like Linearizable
+	Follower                        // on any member, which asks the leader up to where it must have applied
+)
+
 // Status is what a node says of itself.
 type Status struct {
 	raft.Status
-	Reigns []Reign // the latest terms that this process led, oldest first, at most 64
+	StateHash uint64  // of the state at Applied: equal on all nodes
+	Reigns    []Reign // the latest terms that this process led, oldest first, at most 64
 }
 
 // Reign is a term in which this process was the leader.
@@ -55,17 +112,28 @@ type Reign struct {
 
 // Replica is one node without its I/O. For use by one goroutine.
 type Replica struct {
-	id    raft.NodeID
-	core  *raft.Raft
-	store store.Store
-	state *fsm.KV
-	bus   bus.Bus
-	log   *slog.Logger
+	id       raft.NodeID
+	core     *raft.Raft
+	store    store.Store
+	state    *fsm.KV
+	bus      bus.Bus
+	log      *slog.Logger
+	observer Observer
 
-	proposals map[uint64][]proposal // by index of their entry
-	asked     map[uint64]query      // by read ID, until the core answers
+	proposals map[uint64]*proposal // by index of their entry
+	leaving   []*proposal          // changes of members whose joint configuration is committed
+	asked     map[uint64]query     // by read ID, until the core answers
 	nextRead  uint64
 	confirmed []query // until the state machine has come to their index
+	flights   flights
+	members   uint64 // index of the configuration that the bus knows
+	known     raft.Configuration
+
+	snapshots Snapshots
+	taking    *taking
+
+	tick      uint64 // length of a tick in milliseconds
+	sinceTime uint64 // ticks since the log's time was last proposed
 
 	role   raft.Role
 	leader raft.NodeID
@@ -73,20 +141,32 @@ type Replica struct {
 	reigns []Reign
 }
 
+// proposal is an entry that somebody waits for. Entries of several terms may have had the same index.
 type proposal struct {
 	term uint64
 	done func(Result, error)
+	next *proposal
 }
 
 type query struct {
 	key   string
 	index uint64
+	lease bool
 	done  func(Result, error)
 }
 
-// New starts a replica from what its store holds. The state machine begins empty and is rebuilt as
-// the log proves to be committed.
+// New starts a replica from what its store holds: the state of the latest snapshot, or none. The rest is
+// rebuilt as the log proves to be committed.
 func New(c Config) (*Replica, error) {
+	if c.Tick == 0 {
+		c.Tick = 50 * time.Millisecond
+	}
+	if c.Snapshots.Spare == 0 {
+		c.Snapshots.Spare = c.Snapshots.Every
+	}
+	if c.Snapshots.ChunkBytes == 0 {
+		c.Snapshots.ChunkBytes = 256 << 10
+	}
 	state, err := c.Store.Load()
 	if err != nil {
 		return nil, fmt.Errorf("replica: loading the store: %w", err)
@@ -97,31 +177,60 @@ func New(c Config) (*Replica, error) {
 	}
 	fresh := state.HardState == raft.HardState{} && state.Last == 0 && len(state.Base.Configuration.Voters) == 0
 	if fresh {
-		if len(c.Voters) == 0 {
-			return nil, errors.New("replica: the store is empty and no first members are given")
-		}
 		base := raft.Base{Configuration: raft.Configuration{Voters: quorum.NewMajority(c.Voters...)}}
-		if err := c.Store.Bootstrap(base); err != nil {
+		if err := c.Store.Bootstrap(base); err != nil && !errors.Is(err, store.ErrNotEmpty) {
 			return nil, fmt.Errorf("replica: beginning the log: %w", err)
 		}
 	}
 	core, err := raft.New(raft.Config{
 		ID: c.ID, Storage: c.Store, Seed: c.Seed,
-		ElectionTicks: c.ElectionTicks, HeartbeatTicks: c.HeartbeatTicks,
+		ElectionTicks: c.ElectionTicks, HeartbeatTicks: c.HeartbeatTicks, PromotionLag: c.PromotionLag,
+		LeaseDrift: c.LeaseDrift, MaxLeaderTicks: c.MaxLeaderTicks, AtMaxReign: c.AtMaxReign, Upstreams: c.Upstreams,
 	})
 	if err != nil {
 		return nil, err
 	}
+	r := &Replica{
+		id: c.ID, core: core, store: c.Store, state: fsm.NewKV(), bus: c.Bus, log: log, observer: c.Observer,
+		proposals: make(map[uint64]*proposal), asked: make(map[uint64]query),
+		snapshots: c.Snapshots, tick: uint64(c.Tick.Milliseconds()),
+		members: core.ConfigurationIndex(), known: core.Configuration(),
+	}
+	if state.Snapshot.Index > 0 {
+		if err := r.restore(state.Snapshot); err != nil {
+			return nil, err
+		}
+	}
 	log.Info("replica starts", "new", fresh, "term", state.HardState.Term, "vote", state.HardState.Vote,
-		"last", state.Last, "voters", core.Configuration().Voters)
-	return &Replica{
-		id: c.ID, core: core, store: c.Store, state: fsm.NewKV(), bus: c.Bus, log: log,
-		proposals: make(map[uint64][]proposal), asked: make(map[uint64]query),
-	}, nil
+		"snapshot", state.Snapshot.Index, "last", state.Last, "voters", core.Configuration().Voters)
+	return r, nil
 }
 
+// Core is the replica's core, to look at and not to touch.
+func (r *Replica) Core() *raft.Raft { return r.core }
+
 // Tick passes one unit of time.
-func (r *Replica) Tick() { r.core.Tick() }
+func (r *Replica) Tick() {
+	r.core.Tick()
+	if r.core.Leads() && r.state.Sessions() > 0 {
+		r.passTime()
+	}
+}
+
+// timeEvery is how many ticks of a leader lie between two entries with the log's time.
+const timeEvery = 20
+
+// passTime has the leader tell by the log how much time has passed, so that all agree on which sessions
+// are over. Time stands still while nobody leads.
+func (r *Replica) passTime() {
+	if r.sinceTime++; r.sinceTime < timeEvery {
+		return
+	}
+	now := r.state.Time() + r.sinceTime*r.tick
+	if _, _, err := r.core.Propose(fsm.Command{Op: fsm.Clock, Now: now}.Encode()); err == nil {
+		r.sinceTime = 0
+	}
+}
 
 // Receive takes a request from a peer. One that makes no sense is logged and dropped.
 func (r *Replica) Receive(m raft.Message) {
@@ -132,28 +241,53 @@ func (r *Replica) Receive(m raft.Message) {
 
 // Propose asks for a command to be applied. done is called once, at once with a refusal or by a later
 // Process, and never if the fate of the command stays unknown: the caller has its own time-out.
-// Errors: *raft.NotLeaderError, raft.ErrOverloaded, ErrSuperseded; all mean that it had no effect.
+// Errors: *raft.NotLeaderError, raft.ErrOverloaded, raft.ErrTransferring, ErrSuperseded, by all of
+// which it had no effect; ErrFateUnknown, by which it may have had.
 func (r *Replica) Propose(c fsm.Command, done func(Result, error)) {
-	index, term, err := r.core.Propose(c.Encode())
+	r.await(done, func() (uint64, uint64, error) { return r.core.Propose(c.Encode()) })
+}
+
+// Change asks for a change of members, all or nothing. done is called as of Propose, once the final configuration
+// is committed. Errors, beside those of Propose: raft.ErrNotReady, *raft.ChangeInFlightError,
+// *raft.LaggingError, *confchange.RefusedError, by all of which nothing was done.
+func (r *Replica) Change(changes []confchange.Change, done func(Result, error)) {
+	r.await(done, func() (uint64, uint64, error) { return r.core.ProposeChange(changes) })
+}
+
+func (r *Replica) await(done func(Result, error), propose func() (index, term uint64, err error)) {
+	index, term, err := propose()
 	if err != nil {
 		done(Result{}, err)
 		return
 	}
-	r.proposals[index] = append(r.proposals[index], proposal{term, done})
+	r.proposals[index] = &proposal{term, done, r.proposals[index]}
 }
 
-// Read asks for a key's value, linearizably. done is called once, at once with a refusal or by a
-// later Process. Errors: *raft.NotLeaderError.
-func (r *Replica) Read(key string, done func(Result, error)) {
+// Transfer hands leadership over; see raft.Raft.Transfer.
+func (r *Replica) Transfer(to raft.NodeID) error { return r.core.Transfer(to) }
+
+// StepDown ends this node's leadership. Errors: *raft.NotLeaderError.
+func (r *Replica) StepDown() error { return r.core.StepDown() }
+
+// Read asks for a key's value. done is called once, at once with a refusal or by a later Process.
+// Errors: *raft.NotLeaderError.
+func (r *Replica) Read(key string, how Consistency, done func(Result, error)) {
+	ask := r.core.ReadIndex
+	switch how {
+	case Lease:
+		ask = r.core.LeaseRead
+	case Follower:
+		ask = r.core.FollowerReadIndex
+	}
 	r.nextRead++
-	if err := r.core.ReadIndex(r.nextRead); err != nil {
+	if err := ask(r.nextRead); err != nil {
 		done(Result{}, err)
 		return
 	}
 	r.asked[r.nextRead] = query{key: key, done: done}
 }
 
-// Stale tells a key's value as far as this node has applied the log, which may be long ago.
+// Stale tells a key's value as far as this node has applied the log, which may be long ago; Index says how far.
 func (r *Replica) Stale(key string) Result { return r.result(r.state.Get(key)) }
 
 func (r *Replica) result(res fsm.Result) Result {
@@ -169,24 +303,45 @@ func (r *Replica) Process() error {
 			return err
 		}
 		r.noteRole()
+		r.noteMembers()
 		if ready.Empty() {
-			return nil
+			break
 		}
-		r.send(ready.Early)
-		if ready.HardState != nil || len(ready.Entries) > 0 {
-			if err := r.store.Save(ready.HardState, ready.Entries); err != nil {
-				return fmt.Errorf("replica: saving term, vote or log: %w", err)
-			}
+		if err := r.do(&ready); err != nil {
+			return err
 		}
-		r.send(ready.Messages)
-		for _, e := range ready.Committed {
-			if err := r.apply(e); err != nil {
-				return err
-			}
-		}
-		r.answerReads(ready.Reads)
 		r.core.Advance()
 	}
+	return r.keepSnapshots()
+}
+
+func (r *Replica) do(ready *raft.Ready) error {
+	r.send(ready.Early)
+	for _, g := range ready.Gathered {
+		if err := r.store.Gather(g); err != nil {
+			return fmt.Errorf("replica: keeping a chunk of a snapshot: %w", err)
+		}
+	}
+	hs := ready.HardState
+	if ready.Install != nil {
+		if err := r.install(*ready.Install, hs); err != nil {
+			return err
+		}
+		hs = nil
+	}
+	if hs != nil || len(ready.Entries) > 0 {
+		if err := r.store.Save(hs, ready.Entries); err != nil {
+			return fmt.Errorf("replica: saving term, vote or log: %w", err)
+		}
+	}
+	r.send(ready.Messages)
+	for _, e := range ready.Committed {
+		if err := r.apply(e); err != nil {
+			return err
+		}
+	}
+	r.answerReads(ready.Reads)
+	return nil
 }
 
 func (r *Replica) send(messages []raft.Message) {
@@ -195,13 +350,53 @@ func (r *Replica) send(messages []raft.Message) {
 			r.bus.Respond(m.From, m.To, m)
 			continue
 		}
-		r.bus.Send(m.From, m.To, m, func(answer raft.Message, err error) {
+		id := r.bus.Send(m.From, m.To, m, func(answer raft.Message, err error) {
 			if err != nil {
-				r.core.Unreachable(m.To)
+				r.core.Unreachable(m)
 				return
 			}
 			r.Receive(answer)
 		})
+		r.flights.add(id, m.To)
+	}
+}
+
+// flights are the requests sent last, for whatever of them may still be on its way.
+type flights struct {
+	recent [512]flight
+	next   int
+}
+
+type flight struct {
+	id bus.MessageID
+	to raft.NodeID
+}
+
+func (f *flights) add(id bus.MessageID, to raft.NodeID) {
+	f.recent[f.next] = flight{id, to}
+	f.next = (f.next + 1) % len(f.recent)
+}
+
+// noteMembers cancels what is on its way to nodes that the configuration has dropped: an answer would
+// be to a member that is no more.
+func (r *Replica) noteMembers() {
+	index := r.core.ConfigurationIndex()
+	if index == r.members {
+		return
+	}
+	r.members = index
+	before := r.known
+	r.known = r.core.Configuration()
+	r.log.Info("configuration", "index", index, "configuration", r.known)
+	for _, id := range before.Members() {
+		if r.known.Contains(id) {
+			continue
+		}
+		for _, f := range r.flights.recent {
+			if f.to == id {
+				r.bus.Cancel(f.id)
+			}
+		}
 	}
 }
 
@@ -216,15 +411,44 @@ func (r *Replica) apply(e raft.Entry) error {
 	if err != nil {
 		return fmt.Errorf("replica: applying entry %d: %w", e.Index, err)
 	}
-	for _, p := range r.proposals[e.Index] {
-		if p.term == e.Term {
-			p.done(r.result(result), nil)
-		} else {
-			p.done(Result{}, ErrSuperseded)
-		}
+	if r.observer != nil {
+		r.observer.Applied(e, result, r.state.Hash())
+	}
+	joint := false
+	if e.Type == raft.EntryConfiguration {
+		joint = r.changed(e)
+	}
+	p := r.proposals[e.Index]
+	if p == nil {
+		return nil
 	}
 	delete(r.proposals, e.Index)
+	for ; p != nil; p = p.next {
+		switch {
+		case p.term != e.Term:
+			p.done(Result{}, ErrSuperseded)
+		case joint:
+			r.leaving = append(r.leaving, &proposal{term: p.term, done: p.done})
+		default:
+			p.done(r.result(result), nil)
+		}
+	}
 	return nil
+}
+
+// changed takes in a committed configuration, and tells whether it is joint. One that is not ends the
+// change before it.
+func (r *Replica) changed(e raft.Entry) (joint bool) {
+	base, err := r.core.BaseAt(e.Index)
+	if err == nil && base.Configuration.Joint() {
+		return true
+	}
+	ended := r.leaving
+	r.leaving = nil
+	for _, p := range ended {
+		p.done(r.result(fsm.Result{}), nil)
+	}
+	return false
 }
 
 func (r *Replica) answerReads(answers []raft.ReadState) {
@@ -235,17 +459,22 @@ func (r *Replica) answerReads(answers []raft.ReadState) {
 			q.done(Result{}, a.Err)
 			continue
 		}
-		q.index = a.Index
+		q.index, q.lease = a.Index, a.Lease
 		r.confirmed = append(r.confirmed, q)
 	}
-	// Indexes rise along the queue.
-	done := 0
-	for done < len(r.confirmed) && r.confirmed[done].index <= r.state.Applied() {
-		q := r.confirmed[done]
-		q.done(r.Stale(q.key), nil)
-		done++
+	// Indexes do not always rise along the queue: a follower's questions may be answered out of order.
+	waiting := r.confirmed[:0]
+	for _, q := range r.confirmed {
+		if q.index > r.state.Applied() {
+			waiting = append(waiting, q)
+			continue
+		}
+		result := r.Stale(q.key)
+		result.Lease = q.lease
+		q.done(result, nil)
 	}
-	r.confirmed = r.confirmed[done:]
+	clear(r.confirmed[len(waiting):])
+	r.confirmed = waiting
 }
 
 // keptReigns bounds what Status tells of the past.
@@ -267,6 +496,7 @@ func (r *Replica) noteRole() {
 		if len(r.reigns) > keptReigns {
 			r.reigns = r.reigns[1:]
 		}
+		r.sinceTime = 0
 		r.log.Info("became leader", "term", term)
 	}
 	if !reigns && leader != "" {
@@ -277,5 +507,5 @@ func (r *Replica) noteRole() {
 
 // Status describes the node.
 func (r *Replica) Status() Status {
-	return Status{Status: r.core.Status(), Reigns: slices.Clone(r.reigns)}
+	return Status{Status: r.core.Status(), StateHash: r.state.Hash(), Reigns: slices.Clone(r.reigns)}
 }

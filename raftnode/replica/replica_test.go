@@ -115,7 +115,7 @@ func TestWriteThenRead(t *testing.T) {
 	require.EqualValues(t, 2, wrote.Revision, "after the no-op")
 	require.Equal(t, leader.Status().ID, wrote.Node)
 
-	leader.Read("k", read.done)
+	leader.Read("k", Linearizable, read.done)
 	require.Zero(t, read.calls, "answered before leadership is confirmed")
 	g.process()
 	require.Equal(t, 1, read.calls)
@@ -139,7 +139,7 @@ func TestFollowerRefusesAtOnce(t *testing.T) {
 		}
 		var wrote, read answer
 		r.Propose(fsm.Command{Op: fsm.Write, Key: "k"}, wrote.done)
-		r.Read("k", read.done)
+		r.Read("k", Linearizable, read.done)
 		for _, a := range []answer{wrote, read} {
 			var notLeader *raft.NotLeaderError
 			require.ErrorAs(t, a.err, &notLeader, "%s", id)
@@ -156,7 +156,7 @@ func TestReadIsRefusedAndWriteSupersededWhenLeadershipIsLost(t *testing.T) {
 	g.cut = oldID
 	var wrote, read answer
 	old.Propose(fsm.Command{Op: fsm.Write, Key: "k", Value: "lost"}, wrote.done)
-	old.Read("k", read.done)
+	old.Read("k", Linearizable, read.done)
 	g.tick(60)
 	require.Zero(t, wrote.calls, "its fate is not known yet")
 	require.Equal(t, 1, read.calls)
@@ -190,15 +190,28 @@ func TestRestartRebuildsStateFromLog(t *testing.T) {
 		g.start(id, g.stores[id])
 	}
 	var read answer
-	g.leader().Read("k", read.done)
+	g.leader().Read("k", Linearizable, read.done)
 	g.tick(5)
 	require.Equal(t, "v", read.Value)
 	require.Equal(t, wrote.Revision, read.Revision)
 }
 
-func TestEmptyStoreNeedsMembers(t *testing.T) {
-	_, err := New(Config{ID: "n1", Store: store.NewMemory(), Bus: bus.NewMemory(time.Second)})
-	require.ErrorContains(t, err, "no first members")
+// A node without members and without memory waits to be made a member: its vote could take back one that it forgot.
+func TestBlankNodeWaitsAndGivesNoVote(t *testing.T) {
+	b, disk := bus.NewMemory(time.Second), store.NewMemory()
+	for range 2 { // a restart of it is no different
+		r, err := New(Config{ID: "n4", Store: disk, Bus: b})
+		require.NoError(t, err)
+		for range 100 {
+			r.Tick()
+		}
+		require.NoError(t, r.Process())
+		require.Equal(t, raft.Follower, r.Status().Role)
+		r.Receive(raft.Message{Type: raft.MsgVote, From: "n2", To: "n4", Term: 9, ID: 1, Index: 5, LogTerm: 8})
+		require.NoError(t, r.Process())
+		require.True(t, b.Transit()[0].Message.Reject)
+		b.Drop(0)
+	}
 }
 
 // failing is a store whose writes fail from some moment on.

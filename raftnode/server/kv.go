@@ -13,6 +13,7 @@ import (
 
 	"coup/raftnode/api"
 	"coup/raftnode/fsm"
+	"coup/raftnode/replica"
 )
 
 func (s *Server) read(w http.ResponseWriter, r *http.Request) {
@@ -24,8 +25,12 @@ func (s *Server) read(w http.ResponseWriter, r *http.Request) {
 		return
 	case consistency == "stale":
 		q.stale = true
+	case consistency == "lease":
+		q.how = replica.Lease
+	case consistency == "follower":
+		q.how = replica.Follower
 	case consistency != "" && consistency != "linearizable":
-		s.refuse(w, http.StatusBadRequest, badRequest("consistency is linearizable or stale"))
+		s.refuse(w, http.StatusBadRequest, badRequest("consistency is linearizable, lease, follower or stale"))
 		return
 	}
 	s.serve(w, r, "read", q)

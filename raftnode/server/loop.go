@@ -20,7 +20,7 @@ type Replica interface {
 	Tick()
 	Receive(raft.Message)
 	Propose(fsm.Command, func(replica.Result, error))
-	Read(key string, done func(replica.Result, error))
+	Read(key string, how replica.Consistency, done func(replica.Result, error))
 	Stale(key string) replica.Result
 	Process() error
 	Status() replica.Status
@@ -79,7 +79,8 @@ type Loop struct {
 type request struct {
 	read    bool
 	stale   bool
-	command fsm.Command // of a read only the key counts
+	how     replica.Consistency // of a read that is not stale
+	command fsm.Command         // of a read only the key counts
 	size    int
 	done    chan outcome // has room for one
 
@@ -108,22 +109,46 @@ func NewLoop(m *Metrics) *Loop {
 	return &Loop{metrics: m, wake: make(chan struct{}, 1), ended: make(chan struct{})}
 }
 
+// Ticks are a replica's time.
+type Ticks struct {
+	C      <-chan time.Time // wakes the loop
+	Passed func() int       // how many ticks have passed since the start; it never falls
+}
+
+// Every is a tick each d from now on. Stop ends it.
+func Every(d time.Duration) (t Ticks, stop func()) {
+	begun, ticker := time.Now(), time.NewTicker(d)
+	return Ticks{ticker.C, func() int { return int(time.Since(begun) / d) }}, ticker.Stop
+}
+
+// mostMissed is how many ticks a loop makes up for that stood still: after so many nothing that rests on
+// time is in force any more.
+const mostMissed = 1000
+
 // Run drives the replica until ctx is done, or until it fails: then the node must stop at once, and
-// Run returns why. ticks are the replica's time. Run is called once.
-func (l *Loop) Run(ctx context.Context, r Replica, ticks <-chan time.Time) error {
+// Run returns why. Before anything else the replica hears of all the time that has passed, also while
+// this process was suspended, or a lease would outlive itself. Run is called once.
+func (l *Loop) Run(ctx context.Context, r Replica, ticks Ticks) error {
 	defer l.end()
 	var ledTerm uint64
+	ticked := 0
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-ticks:
+		case <-ticks.C:
+		case <-l.wake:
+		}
+		passed := ticks.Passed()
+		for range min(passed-ticked, mostMissed) {
 			r.Tick()
+		}
+		if passed > ticked {
+			ticked = passed
 			if s := r.Status(); s.Leader != "" && s.Term != ledTerm {
 				ledTerm = s.Term
 				l.leaders.Add(1)
 			}
-		case <-l.wake:
 		}
 		batch := l.take()
 		for _, a := range batch.answers {
@@ -158,7 +183,7 @@ func (q *request) begin(r Replica) {
 	case q.stale:
 		done(r.Stale(q.command.Key), nil)
 	case q.read:
-		r.Read(q.command.Key, done)
+		r.Read(q.command.Key, q.how, done)
 	default:
 		r.Propose(q.command, done)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -48,7 +49,7 @@ func (s *scripted) Propose(c fsm.Command, done func(replica.Result, error)) {
 	}
 }
 
-func (s *scripted) Read(key string, done func(replica.Result, error)) {
+func (s *scripted) Read(key string, _ replica.Consistency, done func(replica.Result, error)) {
 	s.Propose(fsm.Command{Key: key}, done)
 }
 
@@ -81,7 +82,7 @@ func (s *scripted) waiting() (n int) {
 func running(t *testing.T, l *Loop, r Replica) (stop func() error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	go func() { ended <- l.Run(ctx, r, nil) }()
+	go func() { ended <- l.Run(ctx, r, still) }()
 	stop = sync.OnceValue(func() error {
 		cancel()
 		return <-ended
@@ -118,17 +119,23 @@ func TestOneProcessCarriesAllThatWaits(t *testing.T) {
 	})
 }
 
-func TestTicksReachTheReplica(t *testing.T) {
+// still is time that does not pass.
+var still = Ticks{Passed: func() int { return 0 }}
+
+// Catches a loop that, after it stood still, forgets the time that passed meanwhile: a lease would outlive itself.
+func TestTimeThatPassedReachesTheReplicaFirst(t *testing.T) {
 	l, r := NewLoop(nil), &scripted{}
 	ctx, cancel := context.WithCancel(t.Context())
-	ticks, ended := make(chan time.Time), make(chan error)
-	go func() { ended <- l.Run(ctx, r, ticks) }()
-	for range 3 {
-		ticks <- time.Time{}
+	var passed atomic.Int64
+	wakes, ended := make(chan time.Time), make(chan error)
+	go func() { ended <- l.Run(ctx, r, Ticks{wakes, func() int { return int(passed.Load()) }}) }()
+	for _, now := range []int64{1, 2, 2, 40} {
+		passed.Store(now)
+		wakes <- time.Time{}
 	}
 	cancel()
 	require.NoError(t, <-ended)
-	require.Equal(t, 3, r.ticks)
+	require.Equal(t, 40, r.ticks)
 }
 
 // A request that the replica never saw is definitely not done; one that it saw may yet be.
@@ -170,7 +177,7 @@ func TestFailureEndsTheLoopAndAnswersNothing(t *testing.T) {
 		failed <- err
 	}()
 	eventually(t, func() bool { requests, _, _ := l.waiting(); return requests == 1 })
-	require.ErrorIs(t, l.Run(t.Context(), r, nil), broken)
+	require.ErrorIs(t, l.Run(t.Context(), r, still), broken)
 	var unanswered *unansweredError
 	require.ErrorAs(t, <-failed, &unanswered)
 	require.True(t, unanswered.stopping)

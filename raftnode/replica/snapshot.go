@@ -1,0 +1,150 @@
+package replica
+
+import (
+	"fmt"
+	"slices"
+
+	"coup/raftnode/fsm"
+	"coup/raftnode/raft"
+)
+
+// taking is a snapshot of the state that is being written, a few chunks at a time, while the node goes on.
+type taking struct {
+	snapshot raft.Snapshot // as far as it is known
+	state    *fsm.Snapshot
+}
+
+// chunksPerStep is how many chunks are written between two batches of other work.
+const chunksPerStep = 4
+
+// TakeSnapshot begins to take a snapshot of the state as it is now. Errors: ErrSnapshotting.
+func (r *Replica) TakeSnapshot() error {
+	if r.taking != nil || r.state.Applied() <= r.core.LatestSnapshot().Index {
+		return ErrSnapshotting
+	}
+	base, err := r.core.BaseAt(r.state.Applied())
+	if err != nil {
+		return fmt.Errorf("replica: beginning a snapshot: %w", err)
+	}
+	r.taking = &taking{snapshot: raft.Snapshot{Base: base}, state: r.state.Snapshot()}
+	return nil
+}
+
+// keepSnapshots begins a snapshot when one is due, and goes on with the one that is being taken.
+func (r *Replica) keepSnapshots() error {
+	if r.taking == nil {
+		if !r.snapshotDue() {
+			return nil
+		}
+		if err := r.TakeSnapshot(); err != nil {
+			return err
+		}
+	}
+	t := r.taking
+	for range chunksPerStep {
+		data, done := t.state.Next(r.snapshots.ChunkBytes)
+		s := &t.snapshot
+		s.ContentChecksum = raft.NextContentChecksum(s.ContentChecksum, data)
+		if err := r.store.TakeChunk(raft.Chunk{Number: s.Chunks, Data: data, Checksum: s.ContentChecksum}); err != nil {
+			return fmt.Errorf("replica: writing a snapshot: %w", err)
+		}
+		s.Chunks++
+		if done {
+			return r.publish(*s)
+		}
+	}
+	return nil
+}
+
+// snapshotDue tells whether enough was applied since the last. One that is being sent is not replaced
+// at once, for its receiver would have to begin again.
+func (r *Replica) snapshotDue() bool {
+	every := r.snapshots.Every
+	since := r.state.Applied() - r.core.LatestSnapshot().Index
+	return every > 0 && since >= every && (since >= 4*every || !r.core.Sending())
+}
+
+func (r *Replica) publish(s raft.Snapshot) error {
+	r.taking = nil
+	if err := r.store.Publish(s); err != nil {
+		return fmt.Errorf("replica: publishing the snapshot at %d: %w", s.Index, err)
+	}
+	r.core.Snapshotted(s)
+	r.log.Info("snapshot taken", "index", s.Index, "term", s.Term, "chunks", s.Chunks)
+	return r.truncate()
+}
+
+// truncate drops the part of the log that the snapshot covers and that nobody needs.
+func (r *Replica) truncate() error {
+	to := r.core.Truncatable(r.snapshots.Keep, r.snapshots.Spare)
+	if to <= r.core.BaseIndex() {
+		return nil
+	}
+	base, err := r.core.BaseAt(to)
+	if err != nil {
+		return fmt.Errorf("replica: truncating the log to %d: %w", to, err)
+	}
+	if err := r.store.Compact(base); err != nil {
+		return fmt.Errorf("replica: truncating the log to %d: %w", to, err)
+	}
+	r.core.Truncated(base)
+	r.log.Info("log truncated", "to", to)
+	return nil
+}
+
+// install makes a received snapshot the node's log and state. Whoever waits for an entry that it covers
+// is told that its fate is unknown.
+func (r *Replica) install(s raft.Snapshot, hs *raft.HardState) error {
+	r.taking = nil
+	if err := r.store.Install(s, hs); err != nil {
+		return fmt.Errorf("replica: installing the snapshot at %d: %w", s.Index, err)
+	}
+	if err := r.restore(s); err != nil {
+		return err
+	}
+	r.log.Info("snapshot installed", "index", s.Index, "term", s.Term, "voters", s.Configuration.Voters)
+	var lost []uint64
+	for index := range r.proposals {
+		if index <= s.Index {
+			lost = append(lost, index)
+		}
+	}
+	for _, p := range r.leaving {
+		p.done(Result{}, ErrFateUnknown)
+	}
+	r.leaving = nil
+	slices.Sort(lost)
+	for _, index := range lost {
+		for p := r.proposals[index]; p != nil; p = p.next {
+			p.done(Result{}, ErrFateUnknown)
+		}
+		delete(r.proposals, index)
+	}
+	return nil
+}
+
+// restore makes the state from the store's latest snapshot, chunk by chunk.
+func (r *Replica) restore(s raft.Snapshot) error {
+	restore := fsm.NewRestore()
+	for number := range s.Chunks {
+		c, err := r.store.Chunk(s.Index, number)
+		if err != nil {
+			return fmt.Errorf("replica: reading chunk %d of the snapshot at %d: %w", number, s.Index, err)
+		}
+		if err := restore.Write(c.Data); err != nil {
+			return fmt.Errorf("replica: chunk %d of the snapshot at %d: %w", number, s.Index, err)
+		}
+	}
+	state, err := restore.Finish()
+	if err != nil {
+		return fmt.Errorf("replica: the snapshot at %d: %w", s.Index, err)
+	}
+	if state.Applied() != s.Index {
+		return fmt.Errorf("replica: the snapshot at %d holds the state at %d", s.Index, state.Applied())
+	}
+	r.state = state
+	if r.observer != nil {
+		r.observer.Restored(s, state.Hash())
+	}
+	return nil
+}

@@ -116,7 +116,12 @@ func (w *World) drawChanges(now raft.Configuration) []confchange.Change {
 	if m.dice.below(3) == 0 {
 		count += 1 + m.dice.below(2)
 	}
-	voters := len(now.Voters)
+	voters, known := len(now.Voters), 0
+	for _, n := range w.nodes[:w.options.Nodes] {
+		if now.Contains(n.id) {
+			known++
+		}
+	}
 	var changes []confchange.Change
 	for range count {
 		var c confchange.Change
@@ -133,6 +138,13 @@ func (w *World) drawChanges(now raft.Configuration) []confchange.Change {
 			c.Op, c.Node = confchange.Demote, pickNode(&m.dice, now.Voters)
 		default:
 			c.Op, c.Node = confchange.Remove, pickNode(&m.dice, now.Members())
+			// Clients know the first nodes only: one of them must lead on.
+			if w.find(c.Node) < w.options.Nodes {
+				if known <= 2 {
+					continue
+				}
+				known--
+			}
 		}
 		if c.Node == "" || slices.ContainsFunc(changes, func(d confchange.Change) bool { return d.Node == c.Node }) {
 			continue

@@ -40,6 +40,7 @@ type node struct {
 	cursor time.Duration
 	writes int           // in this turn
 	busy   time.Duration // until then the process waits for its disk
+	waits  bool          // for its disk, or to be told that it is done
 	said   []out         // in this turn
 	early  int           // of said, may leave before the turn's writes are durable
 	deeds  []deed        // of the state machine, in this turn
@@ -132,7 +133,7 @@ func (w *World) start(n *node) error {
 	w.judgeStart(n)
 	phase := w.trouble.dice.between(0, n.rate)
 	w.schedule(event{at: w.now + phase, kind: evTick, node: uint8(n.index), id: uint64(n.life)})
-	if n.busy > w.now {
+	if n.waits = n.busy > w.now; n.waits {
 		w.schedule(event{at: n.busy, kind: evFlush, node: uint8(n.index), id: uint64(n.life)})
 	}
 	return nil
@@ -147,7 +148,7 @@ func (n *node) begin() {
 func (n *node) alive() bool { return n.replica != nil }
 
 // idle tells whether the process takes work now.
-func (n *node) idle() bool { return !n.frozen && !n.stalled && n.busy <= n.world.now }
+func (n *node) idle() bool { return !n.frozen && !n.stalled && !n.waits }
 
 func (w *World) tick(n *node) {
 	w.schedule(event{at: w.now + n.rate, kind: evTick, node: uint8(n.index), id: uint64(n.life)})
@@ -243,6 +244,7 @@ func (w *World) process(n *node) {
 		w.leave(n, len(n.said))
 		return
 	}
+	n.waits = true
 	w.leave(n, n.early)
 	life := uint64(n.life)
 	if n.doom == doomBeforeSync {
@@ -284,6 +286,7 @@ func (w *World) flushed(n *node) {
 		w.crash(n)
 		return
 	}
+	n.waits = false
 	w.judge(n)
 	w.leave(n, len(n.said))
 	w.wake(n)
@@ -340,7 +343,7 @@ func (w *World) bury(n *node) {
 	n.life++ // what is scheduled for the process is void
 	w.check.Stop(n.id)
 	n.replica = nil
-	n.frozen, n.stalled, n.doom, n.missed = false, false, doomNone, 0
+	n.frozen, n.stalled, n.waits, n.doom, n.missed = false, false, false, doomNone, 0
 	net := &w.network
 	for _, o := range n.said {
 		if o.kind == outAnswer {

@@ -159,13 +159,19 @@ func (w *World) apart() string {
 	}
 	var names []raft.NodeID
 	var last uint64
-	for _, id := range members.Members() {
+	all := members.Members()
+	for _, id := range all {
+		if n := w.nodes[w.find(id)]; n.alive() {
+			last = max(last, n.replica.Core().LastIndex())
+		}
+	}
+	for _, id := range all {
 		n := w.nodes[w.find(id)]
 		if !n.alive() {
 			continue
 		}
 		c := n.replica.Core()
-		if last = max(last, c.LastIndex()); c.Applied() != last || c.LastIndex() != last {
+		if c.Applied() != last || c.LastIndex() != last {
 			return fmt.Sprintf("%s has applied %d and holds %d, of %d", id, c.Applied(), c.LastIndex(), last)
 		}
 		names = append(names, n.id)

@@ -59,8 +59,12 @@ type loop struct {
 	ended       bool // the World has
 }
 
+// newLoop makes a loop; observer is nil when nobody watches.
 func newLoop(world World, o Options, nodes []string, faults []nemesis.Fault, r recorder, observer Observer) *loop {
 	l := &loop{world: world, options: o, nodes: nodes, recorder: r, observer: observer, monitor: newMonitor()}
+	if observer == nil {
+		l.observer, l.drawn = unwatched{}, workload.Never-progressEvery
+	}
 	l.nemesis = newSaboteur(l, faults)
 	return l
 }
@@ -86,6 +90,26 @@ func (l *loop) run() {
 	l.timeline.End = l.world.Now()
 	l.phase()
 }
+
+// found is what the run itself says of the cluster, beside what it recorded.
+func (l *loop) found() []checker.Reason {
+	var found []checker.Reason
+	for _, text := range l.unavailable {
+		found = append(found, checker.Reason{Verdict: checker.Unavailable, Checker: NameRun, Text: text})
+	}
+	if s, ok := l.world.(Simulation); ok && s.Failure() != nil {
+		return append(found, s.Failure().reason())
+	}
+	if l.interrupted || l.ended {
+		found = append(found, checker.Reason{
+			Verdict: checker.Inconclusive, Checker: NameRun, Text: fmt.Sprintf("Interrupted after %v.", l.timeline.End.Round(time.Second)),
+		})
+	}
+	return found
+}
+
+// troubled says that things go wrong all along, and not only where the nemesis is at work.
+func (l *loop) troubled() bool { return len(l.options.Trouble) > 0 }
 
 // phase records how far the run has come.
 func (l *loop) phase() {
@@ -165,6 +189,10 @@ func (l *loop) awaitLeader() bool {
 			l.done("wait for a leader", fmt.Sprintf("%s in term %d", node, term), begun)
 			return true
 		}
+		if l.world.Now() >= bound && l.troubled() {
+			l.done("wait for a leader", "none yet, amid all the trouble", begun)
+			return true
+		}
 		if l.world.Now() >= bound {
 			l.unavailable = append(l.unavailable, fmt.Sprintf("No leader within %v of the start: %s.", leaderBound, discord(l.round.Nodes)))
 			break
@@ -204,7 +232,7 @@ func (l *loop) warm(begun time.Duration) bool {
 	}
 	text := fmt.Sprintf("%d operations took effect in %v, of %.0f asked for",
 		l.counts.ok, l.options.WarmUp, l.options.Rate*l.options.WarmUp.Seconds())
-	if float64(l.counts.ok) < max(1, floorShare*l.options.Rate*l.options.WarmUp.Seconds()) {
+	if !l.troubled() && float64(l.counts.ok) < max(1, floorShare*l.options.Rate*l.options.WarmUp.Seconds()) {
 		l.unavailable = append(l.unavailable, "Without a fault, only "+text+".")
 		l.failed("warm up", text, begun)
 		return false
@@ -297,6 +325,9 @@ func (l *loop) heal() bool {
 
 // quiet waits until the nodes agree and have applied the same.
 func (l *loop) quiet() bool {
+	if s, ok := l.world.(Simulation); ok {
+		return l.settle(s)
+	}
 	begun := l.begin("wait for quiet")
 	why := "no node was asked yet"
 	for bound := begun + quietBound; !l.broken(); l.step(bound) {

@@ -200,7 +200,9 @@ func (c *Checker) Stop(id NodeID) {
 	if s == nil || s.node == nil {
 		return
 	}
-	s.noteDurable()
+	if c.outlived(s, s.disk) == nil { // else Start tells
+		s.noteDurable()
+	}
 	s.node, s.peers, s.state = nil, s.peers[:0], state{}
 }
 

@@ -1,0 +1,31 @@
+package sim
+
+// Reached counts what happened in a world: what a campaign never reaches, it has not tested.
+type Reached struct {
+	Events     int `json:"events"`
+	Messages   int `json:"messages"` // delivered
+	Operations int `json:"operations"`
+
+	Elections int `json:"elections"` // terms with a leader
+	Truncated int `json:"truncated"` // suffixes of a log that were overwritten
+
+	SnapshotsTaken     int `json:"snapshots_taken"`
+	SnapshotsInstalled int `json:"snapshots_installed"`
+	Compactions        int `json:"compactions"` // of a log
+
+	Lost              int `json:"lost"`                // messages
+	Duplicated        int `json:"duplicated"`          // messages
+	Held              int `json:"held"`                // messages, for long
+	LaterTerm         int `json:"later_term"`          // requests delivered in a later term of the receiver than they were sent in
+	LaterLife         int `json:"later_life"`          // messages delivered to another process than they were sent to
+	Crashes           int `json:"crashes"`             // all
+	CrashesInWrite    int `json:"crashes_in_write"`    // before what was written was durable
+	CrashesBeforeSent int `json:"crashes_before_sent"` // it was durable, and not all that follows had been said
+	LostWrites        int `json:"lost_writes"`         // unsynced, by crashes
+	TornWrites        int `json:"torn_writes"`         // several unsynced, of which a crash left some
+	FailedSyncs       int `json:"failed_syncs"`
+	SlowSyncs         int `json:"slow_syncs"`
+	FullDisks         int `json:"full_disks"`
+	Pauses            int `json:"pauses"`
+	Restarts          int `json:"restarts"`
+}

@@ -318,7 +318,7 @@ func (w *World) pause(n *node, why *bool) {
 func (w *World) resume(n *node, why *bool) {
 	*why = false
 	w.trace.note(w.now, "goes on", n, uint64(n.missed))
-	w.flushed(n)
+	w.schedule(event{at: w.now, kind: evFlush, node: uint8(n.index), id: uint64(n.life)})
 }
 
 // crash ends a process at once, and what it has not made durable with it.

@@ -18,7 +18,11 @@ func Availability(evidence Evidence, options Options) Finding {
 	accuse := func(format string, arguments ...any) {
 		finding.Broken = append(finding.Broken, fmt.Sprintf(format, arguments...))
 	}
-	for _, span := range healthySpans(evidence) {
+	healthy := healthySpans(evidence)
+	if options.Troubled {
+		healthy = nil
+	}
+	for _, span := range healthy {
 		gap, count := asked(evidence.Ops, longestGap(evidence.Ops, span))
 		if count > 0 && gap.Length() >= options.MaxGap {
 			accuse("No operation succeeded from %s to %s although a quorum was healthy; %d were asked.",

@@ -55,21 +55,7 @@ func Linearizability(ctx context.Context, evidence Evidence, options Options) Li
 	ctx, cancel := context.WithTimeout(ctx, options.Timeout)
 	defer cancel()
 	keys := byKey(evidence.Ops)
-	results := make([]KeyResult, len(keys))
-	work := make(chan int)
-	var workers sync.WaitGroup
-	for range min(options.Workers, len(keys)) {
-		workers.Go(func() {
-			for i := range work {
-				results[i] = checkKey(ctx, keys[i], options)
-			}
-		})
-	}
-	for i := range keys {
-		work <- i
-	}
-	close(work)
-	workers.Wait()
+	results := checkKeys(ctx, keys, options)
 	total := LinearizabilityResult{Keys: len(keys), Suspect: []KeyResult{}}
 	explained := 0
 	for i, r := range results {
@@ -87,6 +73,32 @@ func Linearizability(ctx context.Context, evidence Evidence, options Options) Li
 		total.Suspect = append(total.Suspect, r)
 	}
 	return total
+}
+
+// checkKeys checks the keys, by as many workers as the options say; a single one is the caller.
+func checkKeys(ctx context.Context, keys []keyOps, options Options) []KeyResult {
+	results := make([]KeyResult, len(keys))
+	if options.Workers == 1 {
+		for i, key := range keys {
+			results[i] = checkKey(ctx, key, options)
+		}
+		return results
+	}
+	work := make(chan int)
+	var workers sync.WaitGroup
+	for range min(options.Workers, len(keys)) {
+		workers.Go(func() {
+			for i := range work {
+				results[i] = checkKey(ctx, keys[i], options)
+			}
+		})
+	}
+	for i := range keys {
+		work <- i
+	}
+	close(work)
+	workers.Wait()
+	return results
 }
 
 // mostExplained is how many broken keys are explained and drawn: when there are more, they broke

@@ -29,7 +29,8 @@ func Check(ctx context.Context, dir string) (checker.Report, error) {
 		return checker.Report{}, err
 	}
 	report := checker.Check(ctx, evidence, checker.Options{
-		MinOps: info.Check.MinOps, MinBefore: info.Check.MinBefore, AllowNoFaults: info.Check.AllowNoFaults, Pages: pages,
+		MinOps: info.Check.MinOps, MinBefore: info.Check.MinBefore, AllowNoFaults: info.Check.AllowNoFaults,
+		Troubled: info.Check.Troubled, Pages: pages,
 	})
 	return report, errors.Join(
 		writeJSON(filepath.Join(dir, fileVerdict), Verdict{schema, report}),

@@ -39,7 +39,7 @@ func Load(dir string) (Info, checker.Evidence, error) {
 	}
 	events, torn, err := readLines[nemesis.Event](filepath.Join(dir, fileFaults))
 	note(fileFaults, torn, err)
-	evidence.Faults, err = joinFaults(events)
+	evidence.Faults, err = JoinFaults(events)
 	note(fileFaults, false, err)
 	evidence.Observations, torn, err = readLines[checker.Observation](filepath.Join(dir, fileObservations))
 	note(fileObservations, torn, err)
@@ -84,9 +84,9 @@ func readLines[T any](path string) (values []T, torn bool, err error) {
 	return history.DecodeLines[T](file, path)
 }
 
-// joinFaults puts the installing and the healing of each fault together. An error means that the
+// JoinFaults puts the installing and the healing of each fault together. An error means that the
 // events make no sense; those that do are joined all the same.
-func joinFaults(events []nemesis.Event) (faults []checker.Fault, err error) {
+func JoinFaults(events []nemesis.Event) (faults []checker.Fault, err error) {
 	at := make(map[int]int) // by ID
 	for _, e := range events {
 		i, known := at[e.ID]

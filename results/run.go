@@ -21,7 +21,7 @@ type Info struct {
 	Name        string            `json:"name"`
 	Seed        uint64            `json:"seed"`
 	Command     []string          `json:"command"`     // as typed
-	Environment string            `json:"environment"` // "docker" or "netns"
+	Environment string            `json:"environment"` // "docker", "netns" or "sim"
 	Versions    map[string]string `json:"versions"`    // of "go", "coup", "raftnode"
 	Options     map[string]any    `json:"options"`     // as they came out, defaults included
 	Plan        []checker.Plan    `json:"plan"`        // one for each kind of fault
@@ -39,6 +39,7 @@ type CheckOptions struct {
 	MinOps        int  `json:"min_ops,omitempty"`
 	MinBefore     int  `json:"min_before,omitempty"`
 	AllowNoFaults bool `json:"allow_no_faults,omitempty"`
+	Troubled      bool `json:"troubled,omitempty"`
 }
 
 // schema is the version of run.json and verdict.json.

@@ -59,8 +59,12 @@ type loop struct {
 	ended       bool // the World has
 }
 
+// newLoop makes a loop; observer is nil when nobody watches.
 func newLoop(world World, o Options, nodes []string, faults []nemesis.Fault, r recorder, observer Observer) *loop {
 	l := &loop{world: world, options: o, nodes: nodes, recorder: r, observer: observer, monitor: newMonitor()}
+	if observer == nil {
+		l.observer = unwatched{}
+	}
 	l.nemesis = newSaboteur(l, faults)
 	return l
 }
@@ -86,6 +90,26 @@ func (l *loop) run() {
 	l.timeline.End = l.world.Now()
 	l.phase()
 }
+
+// found is what the run itself says of the cluster, beside what it recorded.
+func (l *loop) found() []checker.Reason {
+	var found []checker.Reason
+	for _, text := range l.unavailable {
+		found = append(found, checker.Reason{Verdict: checker.Unavailable, Checker: NameRun, Text: text})
+	}
+	if s, ok := l.world.(Simulation); ok && s.Failure() != nil {
+		return append(found, s.Failure().reason())
+	}
+	if l.interrupted || l.ended {
+		found = append(found, checker.Reason{
+			Verdict: checker.Inconclusive, Checker: NameRun, Text: fmt.Sprintf("Interrupted after %v.", l.timeline.End.Round(time.Second)),
+		})
+	}
+	return found
+}
+
+// troubled says that things go wrong all along, and not only where the nemesis is at work.
+func (l *loop) troubled() bool { return len(l.options.Trouble) > 0 }
 
 // phase records how far the run has come.
 func (l *loop) phase() {
@@ -125,8 +149,13 @@ func (l *loop) step(until time.Duration) {
 	}
 }
 
+// progress tells how the run stands. One that nobody watches wakes up at the same times, so that it is
+// the same run.
 func (l *loop) progress(now time.Duration) {
 	l.drawn = now
+	if l.observer == (unwatched{}) {
+		return
+	}
 	p := Progress{
 		Now: now, OK: l.counts.ok, Fail: l.counts.fail, Info: l.counts.info, Rate: l.counts.rate(now),
 		Fault: l.nemesis.inForce(),
@@ -163,6 +192,10 @@ func (l *loop) awaitLeader() bool {
 		if len(l.round.Nodes) > 0 && discord(l.round.Nodes) == "" {
 			node, term := l.monitor.leader()
 			l.done("wait for a leader", fmt.Sprintf("%s in term %d", node, term), begun)
+			return true
+		}
+		if l.world.Now() >= bound && l.troubled() {
+			l.done("wait for a leader", "none yet, amid all the trouble", begun)
 			return true
 		}
 		if l.world.Now() >= bound {
@@ -204,7 +237,7 @@ func (l *loop) warm(begun time.Duration) bool {
 	}
 	text := fmt.Sprintf("%d operations took effect in %v, of %.0f asked for",
 		l.counts.ok, l.options.WarmUp, l.options.Rate*l.options.WarmUp.Seconds())
-	if float64(l.counts.ok) < max(1, floorShare*l.options.Rate*l.options.WarmUp.Seconds()) {
+	if !l.troubled() && float64(l.counts.ok) < max(1, floorShare*l.options.Rate*l.options.WarmUp.Seconds()) {
 		l.unavailable = append(l.unavailable, "Without a fault, only "+text+".")
 		l.failed("warm up", text, begun)
 		return false
@@ -297,6 +330,9 @@ func (l *loop) heal() bool {
 
 // quiet waits until the nodes agree and have applied the same.
 func (l *loop) quiet() bool {
+	if s, ok := l.world.(Simulation); ok {
+		return l.settle(s)
+	}
 	begun := l.begin("wait for quiet")
 	why := "no node was asked yet"
 	for bound := begun + quietBound; !l.broken(); l.step(bound) {

@@ -247,40 +247,13 @@ func (f *restlessFault) Act(context.Context) {
 	f.acts = append(f.acts, f.world.now)
 }
 
-// tape keeps in memory what a run records.
-type tape struct {
-	events       []history.Event
-	faults       []nemesis.Event
-	observations []checker.Observation
-	fail         error
+// tornTape cannot be written to.
+type tornTape struct {
+	tape
+	fail error
 }
 
-func (t *tape) History(e *history.Event) error {
-	e.Index = int64(len(t.events))
-	t.events = append(t.events, *e)
-	return t.fail
-}
-
-func (t *tape) Fault(e nemesis.Event) error {
-	t.faults = append(t.faults, e)
-	return nil
-}
-
-func (t *tape) Observation(o checker.Observation) error {
-	t.observations = append(t.observations, o)
-	return nil
-}
-
-func (t *tape) Timeline(checker.Timeline) error { return nil }
-
-// silent observes nothing.
-type silent struct{}
-
-func (silent) Step(Step)                  {}
-func (silent) Fault(nemesis.Event)        {}
-func (silent) Leader(Leadership)          {}
-func (silent) Progress(Progress)          {}
-func (silent) Note(time.Duration, string) {}
+func (t *tornTape) History(*history.Event) error { return t.fail }
 
 func testOptions() Options {
 	o := Defaults()
@@ -297,7 +270,7 @@ func play(t *testing.T, w *fakeWorld, o Options, fault *fakeFault) (*loop, *tape
 		fault.world = w
 		faults = append(faults, fault)
 	}
-	l := newLoop(w, o, w.nodes, faults, recorded, silent{})
+	l := newLoop(w, o, w.nodes, faults, recorded, nil)
 	for at, do := range w.events {
 		w.at(at, do)
 	}
@@ -399,7 +372,7 @@ func TestARestlessFaultActsWhileItIsInForce(t *testing.T) {
 	w := newFakeWorld()
 	fault := &restlessFault{fakeFault: fakeFault{name: "restless", world: w}}
 	recorded := &tape{}
-	l := newLoop(w, testOptions(), w.nodes, []nemesis.Fault{fault}, recorded, silent{})
+	l := newLoop(w, testOptions(), w.nodes, []nemesis.Fault{fault}, recorded, nil)
 	l.run()
 	require.Empty(t, l.problems)
 	require.Len(t, fault.acts, 2, "it wants no more after the second")
@@ -410,7 +383,7 @@ func TestARestlessFaultActsWhileItIsInForce(t *testing.T) {
 
 	w = newFakeWorld()
 	fault = &restlessFault{fakeFault: fakeFault{name: "restless", world: w}, panics: true}
-	l = newLoop(w, testOptions(), w.nodes, []nemesis.Fault{fault}, &tape{}, silent{})
+	l = newLoop(w, testOptions(), w.nodes, []nemesis.Fault{fault}, &tape{}, nil)
 	l.run()
 	require.Len(t, l.problems, 1)
 	require.Contains(t, l.problems[0], "out of rhythm")
@@ -473,7 +446,7 @@ func TestAnInterruptHeals(t *testing.T) {
 	var l *loop
 	fault := &fakeFault{name: "stop", world: w}
 	recorded := &tape{}
-	l = newLoop(w, testOptions(), w.nodes, []nemesis.Fault{fault}, recorded, silent{})
+	l = newLoop(w, testOptions(), w.nodes, []nemesis.Fault{fault}, recorded, nil)
 	for at := time.Second; at < 40*time.Second; at += 100 * time.Millisecond {
 		w.at(at, func() {
 			if w.broken {
@@ -562,8 +535,8 @@ func TestAnOperationThatNeverEnds(t *testing.T) {
 // Catches events that are lost in silence.
 func TestARecorderThatFailsVoidsTheRun(t *testing.T) {
 	w := newFakeWorld()
-	recorded := &tape{fail: errors.New("no space left on device")}
-	l := newLoop(w, testOptions(), w.nodes, nil, recorded, silent{})
+	recorded := &tornTape{fail: errors.New("no space left on device")}
+	l := newLoop(w, testOptions(), w.nodes, nil, recorded, nil)
 	l.run()
 	require.NotEmpty(t, l.problems)
 	require.Contains(t, l.problems[0], "no space left on device")
@@ -574,7 +547,7 @@ func TestARecorderThatFailsVoidsTheRun(t *testing.T) {
 // operation.
 func TestTimeNeverGoesBack(t *testing.T) {
 	recorded := &tape{}
-	l := newLoop(newFakeWorld(), testOptions(), nil, nil, recorded, silent{})
+	l := newLoop(newFakeWorld(), testOptions(), nil, nil, recorded, nil)
 	l.record(history.Event{Time: 5, Type: history.Invoke, F: history.Read})
 	l.record(history.Event{Time: 3, Process: 1, Type: history.OK, F: history.Read})
 	l.record(history.Event{Time: 9, Process: 2, Type: history.Invoke, F: history.Read})

@@ -15,7 +15,7 @@ import (
 // Defaults.
 type Options struct {
 	Name         string        `json:"name"`        // the folder of the run's kind, under the results folder
-	Environment  string        `json:"environment"` // docker or netns
+	Environment  string        `json:"environment"` // docker, netns or sim
 	Nodes        int           `json:"nodes"`
 	Duration     time.Duration `json:"duration_ns"` // of the workload under faults
 	WarmUp       time.Duration `json:"warm_up_ns"`  // of the workload before the first fault
@@ -23,9 +23,11 @@ type Options struct {
 	Concurrency  int           `json:"concurrency"` // clients
 	Keys         int           `json:"keys"`        // keys in use at a time
 	Seed         uint64        `json:"seed"`
-	Faults       []string      `json:"faults"`      // names, as nemesis.Parse takes them; none for a run without
-	Interval     time.Duration `json:"interval_ns"` // from one fault to the next, on average
-	Window       time.Duration `json:"window_ns"`   // how long a fault is in force, on average; 0 for what suits Interval
+	Faults       []string      `json:"faults"`            // names, as nemesis.Parse takes them; none for a run without
+	Trouble      []string      `json:"trouble,omitempty"` // what goes wrong by itself in a simulated world, all along
+	Store        string        `json:"store,omitempty"`   // what a simulated node keeps its log in: memory or pebble
+	Interval     time.Duration `json:"interval_ns"`       // from one fault to the next, on average
+	Window       time.Duration `json:"window_ns"`         // how long a fault is in force, on average; 0 for what suits Interval
 	OpTimeout    time.Duration `json:"op_timeout_ns"`
 	LoseUnsynced bool          `json:"lose_unsynced"` // what a node has not synced dies with its process
 	NodeFlags    []string      `json:"node_flags"`    // further arguments for every node

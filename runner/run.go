@@ -23,6 +23,9 @@ type Setup struct {
 	Options  Options // validated
 	Faults   []nemesis.Fault
 	Start    func(context.Context, cluster.Options) (cluster.Cluster, error)
+	// Simulate makes the World of a run without a real environment; Start is not used then. dir is
+	// the run's folder.
+	Simulate func(dir string) (Simulation, error)
 	Observer Observer
 	Command  []string // as typed
 	Version  string   // of the suite
@@ -64,6 +67,7 @@ type running struct {
 	run     *results.Run
 	info    results.Info
 	cluster cluster.Cluster // nil until it was started
+	world   Simulation      // nil in a real environment
 	deaths  []cluster.Death // that nobody asked for
 }
 
@@ -77,20 +81,32 @@ func (s Setup) info(now time.Time) (results.Info, error) {
 	if err := json.Unmarshal(encoded, &options); err != nil {
 		return results.Info{}, fmt.Errorf("encode the options: %w", err)
 	}
-	counts := map[string]int{}
-	for _, planned := range planFaults(s.Options, s.Faults) {
-		counts[planned.Fault]++
-	}
-	plan := []checker.Plan{}
-	for _, fault := range s.Faults {
-		plan = append(plan, checker.Plan{Fault: fault.Name(), Count: counts[fault.Name()], KeepsQuorum: fault.KeepsQuorum()})
+	raftnode := s.Version // simulated nodes are part of this program
+	if s.Simulate == nil {
+		raftnode = version.File(s.Options.Binary)
 	}
 	return results.Info{
 		Name: s.Options.Name, Seed: s.Options.Seed, Command: s.Command, Environment: s.Options.Environment,
-		Versions: map[string]string{"go": runtime.Version(), "coup": s.Version, "raftnode": version.File(s.Options.Binary)},
-		Options:  options, Plan: plan, Started: now.UTC(),
-		Check: results.CheckOptions{AllowNoFaults: len(s.Faults) == 0},
+		Versions: map[string]string{"go": runtime.Version(), "coup": s.Version, "raftnode": raftnode},
+		Options:  options, Plan: plans(s.Options, s.Faults), Started: now.UTC(),
+		Check: results.CheckOptions{AllowNoFaults: len(s.Faults) == 0, Troubled: len(s.Options.Trouble) > 0},
 	}, nil
+}
+
+// plans is what is planned of each kind of fault. Where the world makes trouble of its own, no fault
+// can be said to leave a healthy majority.
+func plans(o Options, faults []nemesis.Fault) []checker.Plan {
+	counts := map[string]int{}
+	for _, planned := range planFaults(o, faults) {
+		counts[planned.Fault]++
+	}
+	plan := []checker.Plan{}
+	for _, fault := range faults {
+		plan = append(plan, checker.Plan{
+			Fault: fault.Name(), Count: counts[fault.Name()], KeepsQuorum: fault.KeepsQuorum() && len(o.Trouble) == 0,
+		})
+	}
+	return plan
 }
 
 // History implements recorder.
@@ -121,6 +137,10 @@ func (r *running) problem(format string, args ...any) {
 
 // play starts the cluster, runs the loop, and notes what it found.
 func (r *running) play(ctx, hurried context.Context) {
+	if r.Simulate != nil {
+		r.simulate(ctx, hurried)
+		return
+	}
 	step := fmt.Sprintf("start %d nodes", r.Options.Nodes)
 	begun := time.Now()
 	r.Observer.Step(Step{Name: step, State: StepBegan})
@@ -140,11 +160,8 @@ func (r *running) play(ctx, hurried context.Context) {
 		return
 	}
 	r.Observer.Step(Step{Name: step, State: StepDone, Took: time.Since(begun)})
-	for _, fault := range r.Faults {
-		if err := fault.Check(c); err != nil {
-			r.problem("%s cannot be used on this cluster: %v.", fault.Name(), err)
-			return
-		}
+	if !r.fit() {
+		return
 	}
 	nodes, err := newNodes(c)
 	if err != nil {
@@ -160,22 +177,28 @@ func (r *running) loop(ctx, hurried context.Context, nodes *nodes) {
 	connect := func() workload.Client { return workload.NewClient(nodes.client) }
 	world := newRealtime(hurried, r.cluster, r.Options.OpTimeout, connect, nodes.status)
 	defer world.Close()
-	var names []string
-	for _, node := range r.cluster.Nodes() {
-		names = append(names, node.ID)
-	}
-	l := newLoop(world, r.Options, names, r.Faults, r, r.Observer)
+	l := newLoop(world, r.Options, names(r.cluster), r.Faults, r, r.Observer)
 	defer context.AfterFunc(ctx, func() { world.Wake(l.interrupt) })()
 	l.run()
+	r.note(l)
+}
 
+// fit tells whether all faults can be used on the cluster.
+func (r *running) fit() bool {
+	for _, fault := range r.Faults {
+		if err := fault.Check(r.cluster); err != nil {
+			r.problem("%s cannot be used on this cluster: %v.", fault.Name(), err)
+			return false
+		}
+	}
+	return true
+}
+
+// note takes over what the loop found.
+func (r *running) note(l *loop) {
 	r.info.Problems = append(r.info.Problems, l.problems...)
+	r.info.Findings = append(r.info.Findings, l.found()...)
 	r.deaths = l.deaths
-	for _, text := range l.unavailable {
-		r.find(checker.Unavailable, "%s", text)
-	}
-	if l.interrupted || l.ended {
-		r.find(checker.Inconclusive, "Interrupted after %v.", world.Now().Round(time.Second))
-	}
 }
 
 // conclude checks what was recorded, keeps what a person will want to look at, and removes the
@@ -237,6 +260,9 @@ func (r *running) collect(hurried context.Context, data bool) {
 
 // close removes the cluster. Once is enough, twice does no harm.
 func (r *running) close() {
+	if r.world != nil {
+		r.world.Close()
+	}
 	if r.cluster == nil {
 		return
 	}

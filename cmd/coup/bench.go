@@ -60,6 +60,9 @@ func bench(cmd *cobra.Command, o runner.BenchOptions, env, write string) error {
 	if err != nil {
 		return err
 	}
+	if err := environment.real("bench"); err != nil {
+		return err
+	}
 	if err := environment.enter(); err != nil {
 		return err
 	}

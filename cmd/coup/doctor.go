@@ -21,13 +21,15 @@ func newDoctor() *cobra.Command {
 			t.out = cmd.OutOrStdout()
 			usable := diagnose(t, "docker", docker.Capabilities(cmd.Context()))
 			usable = diagnose(t, "netns", netns.Capabilities(cmd.Context())) || usable
+			t.Printf("%s: %s\n  %s in this very process, under virtual time; needs nothing\n",
+				t.paint(bold, "sim"), t.paint(green, "usable"), t.paint(green, "✓"))
 			if path, err := nodeBinary(""); err != nil {
 				t.Printf("raftnode\n  %s %v\n", t.paint(red, "✗"), err)
 			} else {
 				t.Printf("raftnode\n  %s %s\n", t.paint(green, "✓"), path)
 			}
 			if !usable {
-				return fmt.Errorf("neither docker nor netns can be used here: follow one of the remedies above")
+				return fmt.Errorf("neither docker nor netns can be used here: follow one of the remedies above, or use --env sim")
 			}
 			return nil
 		},

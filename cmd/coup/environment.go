@@ -14,9 +14,12 @@ import (
 // environment is where nodes can run.
 type environment struct {
 	name  string
-	why   string // it was chosen, in a few words; empty when the command line named it
-	start func(context.Context, cluster.Options) (cluster.Cluster, error)
+	why   string                                                          // it was chosen, in a few words; empty when the command line named it
+	start func(context.Context, cluster.Options) (cluster.Cluster, error) // nil of sim
 }
+
+// simulated is the environment that is always there.
+const simulated = "sim"
 
 // reasonVariable hands the reason for choosing netns on to the same command inside the namespaces.
 const reasonVariable = "COUP_ENVIRONMENT_REASON"
@@ -39,6 +42,8 @@ func chooseEnvironment(ctx context.Context, name string) (environment, error) {
 			return environment{}, fmt.Errorf("docker cannot be used here: %w. `coup doctor` tells what is missing", err)
 		}
 		return inDocker, nil
+	case simulated:
+		return environment{name: simulated}, nil
 	case "auto":
 		if netns.Inside() {
 			inNetns.why = os.Getenv(reasonVariable)
@@ -50,12 +55,26 @@ func chooseEnvironment(ctx context.Context, name string) (environment, error) {
 			return inDocker, nil
 		}
 		if err := netns.Available(ctx); err != nil {
-			return environment{}, fmt.Errorf("no environment can be used here: docker: %w; netns: %w. `coup doctor` tells what is missing", noDocker, err)
+			return environment{
+				name: simulated,
+				why:  fmt.Sprintf("docker cannot be used: %v; netns cannot: %v", noDocker, err),
+			}, nil
 		}
 		inNetns.why = fmt.Sprintf("docker cannot be used: %v", noDocker)
 		return inNetns, nil
 	}
-	return environment{}, &usageError{fmt.Errorf("--env: there is no environment %q: use docker, netns or auto", name)}
+	return environment{}, &usageError{fmt.Errorf("--env: there is no environment %q: use docker, netns, sim or auto", name)}
+}
+
+// real refuses the simulator to a command that needs nodes of flesh and blood.
+func (e environment) real(command string) error {
+	switch {
+	case e.name != simulated:
+		return nil
+	case e.why == "":
+		return &usageError{fmt.Errorf("--env: %s needs real nodes: use docker, netns or auto", command)}
+	}
+	return fmt.Errorf("%s needs real nodes, and no environment for them can be used here: %s. `coup doctor` tells what is missing", command, e.why)
 }
 
 // enter runs this command again where the environment needs it, and then ends it by an exitCode. It

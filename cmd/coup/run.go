@@ -14,6 +14,8 @@ import (
 
 	"coup/nemesis"
 	"coup/runner"
+	"coup/sim"
+	"coup/sweep"
 	"coup/version"
 )
 
@@ -41,7 +43,8 @@ last time, check the history, and answer with a verdict and the evidence.`,
 	flags := cmd.Flags()
 	f.bindCommon(flags)
 	o := &f.options
-	flags.StringVar(&f.faults, "faults", "all", "which faults: names or groups with commas between, or none\n"+faultList())
+	flags.StringVar(&f.faults, "faults", "all", "which faults: names or groups with commas between, or none\n"+faultList()+
+		"\nand in sim what goes wrong all along\n("+strings.Join(sim.Troubles(), ", ")+")")
 	flags.IntVar(&o.Nodes, "nodes", o.Nodes, "nodes in the cluster")
 	flags.DurationVar(&o.Duration, "duration", o.Duration, "how long the workload lasts, warm-up included")
 	flags.DurationVar(&o.WarmUp, "warm-up", o.WarmUp, "how long it lasts before the first fault")
@@ -59,7 +62,7 @@ last time, check the history, and answer with a verdict and the evidence.`,
 
 // bindCommon are the flags that `coup verify` has too.
 func (f *runFlags) bindCommon(flags *pflag.FlagSet) {
-	flags.StringVar(&f.environment, "env", "auto", "where the nodes run: docker, netns, or auto for the first that works")
+	flags.StringVar(&f.environment, "env", "auto", "where the nodes run: docker, netns, sim, or auto for the first that works")
 	flags.StringVar(&f.seed, "seed", "", "number that every random choice comes from; drawn when not given")
 	flags.StringVar(&f.options.Results, "results", f.options.Results, "folder that keeps runs")
 	flags.StringVar(&f.options.Binary, "raftnode", "", "path of the raftnode binary; beside this program when not given")
@@ -78,7 +81,8 @@ func faultList() string {
 // refused before anything is started.
 func (f *runFlags) run(cmd *cobra.Command) error {
 	o := &f.options
-	faults, err := nemesis.Parse(f.faults)
+	list, troubles, named := splitTroubles(f.faults)
+	faults, err := nemesis.Parse(list)
 	if err != nil {
 		return &usageError{fmt.Errorf("--faults: %w", err)}
 	}
@@ -92,15 +96,27 @@ func (f *runFlags) run(cmd *cobra.Command) error {
 	if err := o.Validate(faults); err != nil {
 		return &usageError{err}
 	}
-	if o.Binary, err = nodeBinary(o.Binary); err != nil {
-		return &usageError{err}
-	}
-	if err := o.Writable(); err != nil {
-		return &usageError{err}
+	// A binary that is no good is told before an engine is asked for; that there is none, only where
+	// one is needed.
+	if cmd.Flags().Changed("raftnode") && f.environment != simulated {
+		if o.Binary, err = nodeBinary(o.Binary); err != nil {
+			return &usageError{err}
+		}
 	}
 	environment, err := chooseEnvironment(cmd.Context(), f.environment)
 	if err != nil {
 		return err
+	}
+	if environment.name == simulated {
+		err = f.simulated(cmd, troubles)
+	} else {
+		err = f.inReality(environment.name, named)
+	}
+	if err != nil {
+		return &usageError{err}
+	}
+	if err := o.Writable(); err != nil {
+		return &usageError{err}
 	}
 	if err := environment.enter(); err != nil {
 		return err
@@ -112,9 +128,13 @@ func (f *runFlags) run(cmd *cobra.Command) error {
 	t.header(cmd, *o, environment.why)
 	gentle, hurried, release := interrupts(cmd.Context(), t)
 	defer release()
-	conclusion, err := runner.Run(gentle, hurried, runner.Setup{
+	setup := runner.Setup{
 		Options: *o, Faults: faults, Start: environment.start, Observer: t, Command: os.Args, Version: version.Self(),
-	})
+	}
+	if environment.name == simulated {
+		setup.Simulate = func(string) (runner.Simulation, error) { return sweep.NewWorld(*o) }
+	}
+	conclusion, err := runner.Run(gentle, hurried, setup)
 	if err != nil {
 		var option *runner.OptionError
 		if errors.As(err, &option) {
@@ -127,6 +147,26 @@ func (f *runFlags) run(cmd *cobra.Command) error {
 		return exitCode(code)
 	}
 	return nil
+}
+
+// simulated makes the options those of a simulated run, and refuses what makes no sense there.
+func (f *runFlags) simulated(cmd *cobra.Command, troubles []string) error {
+	for _, flag := range []string{"raftnode", "node-flag", "lose-unsynced"} {
+		if cmd.Flags().Changed(flag) {
+			return fmt.Errorf("--%s: there is no raftnode process in sim: leave it out, or use --env docker or netns", flag)
+		}
+	}
+	f.options.Trouble = troubles
+	return nil
+}
+
+// inReality finds the node's binary, and refuses what happens nowhere but in the simulator.
+func (f *runFlags) inReality(environment string, troubles []string) (err error) {
+	if len(troubles) > 0 {
+		return fmt.Errorf("--faults: %s cannot be had in %s: use --env sim", strings.Join(troubles, ", "), environment)
+	}
+	f.options.Binary, err = nodeBinary(f.options.Binary)
+	return err
 }
 
 // parseSeed takes any unsigned 64-bit number; an empty string draws one.

@@ -21,6 +21,9 @@ func (t *terminal) header(cmd *cobra.Command, o runner.Options, why string) {
 	if len(o.Faults) > 0 {
 		faults = "faults: " + strings.Join(o.Faults, ", ")
 	}
+	if len(o.Trouble) > 0 {
+		faults += "; and all along: " + strings.Join(o.Trouble, ", ")
+	}
 	environment := o.Environment
 	if why != "" {
 		environment += " (" + why + ")"
@@ -133,7 +136,7 @@ func foremost(reasons []checker.Reason) []checker.Reason {
 
 func order(r checker.Reason) int {
 	switch r.Checker {
-	case runner.NameProcesses, runner.NameRun:
+	case runner.NameInvariants, runner.NameLiveness, runner.NameProcesses, runner.NameRun:
 		return 0
 	case checker.NameCoverage:
 		return 2

@@ -61,6 +61,15 @@ func (r *Raft) Entry(index uint64) (term uint64, checksum uint32, found bool) {
 // ConfigurationIndex is the index of the entry whose configuration is in force; the base's when no entry of the log has one.
 func (r *Raft) ConfigurationIndex() uint64 { return r.inForce().index }
 
+// Configurations yields those that stand in the log above after, oldest first, each with the index of its entry.
+func (r *Raft) Configurations(after uint64, yield func(index uint64, c Configuration)) {
+	for i := range r.configurations {
+		if c := &r.configurations[i]; c.index > max(after, r.log.base.Index) {
+			yield(c.index, c.Configuration)
+		}
+	}
+}
+
 // Peers yields what a leader knows of those that it replicates to, in the order of their names.
 func (r *Raft) Peers(yield func(id NodeID, match, next, epoch uint64)) {
 	for _, id := range r.inForce().replicated {

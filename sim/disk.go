@@ -1,0 +1,240 @@
+package sim
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"coup/raftnode/raft"
+	"coup/raftnode/store"
+)
+
+// The errors of a disk.
+var (
+	errSync = errors.New("sim: injected: fsync failed")
+	errFull = errors.New("sim: injected: no space left on the disk")
+)
+
+// disk is a node's store. It takes a write at once and makes it durable later; a crash before loses
+// it, or does not, and of several writes it leaves the first few: what a log of atomic batches shows.
+type disk struct {
+	*store.Memory // as the process sees it
+	world         *World
+	node          *node
+	// beneath is what is on the disk, but for journal: the writes since then, oldest first. It takes
+	// them in only when it must, for most are never needed again.
+	beneath *store.Memory
+	journal []write
+	surface surface
+	shown   int  // of the journal, are in surface
+	failed  bool // until the process ends
+	full    bool
+}
+
+// write is one atomic write.
+type write struct {
+	durable   time.Duration // from then on; never for one that no later write has synced
+	state     raft.HardState
+	withState bool
+	kind      writeKind
+	entries   []raft.Entry
+	base      *raft.Base              // of writeBase and writeTruncation
+	other     func(store.Store) error // what it is instead of a Save; else nil
+}
+
+type writeKind uint8
+
+const (
+	writeLog        writeKind = iota
+	writeBase                 // the log is empty and begins after base
+	writeTruncation           // the log begins after base
+	writeContent              // of a snapshot; the log stays as it is
+)
+
+func (x *write) do(s store.Store) error {
+	if x.other != nil {
+		return x.other(s)
+	}
+	if x.withState {
+		return s.Save(&x.state, x.entries)
+	}
+	return s.Save(nil, x.entries)
+}
+
+// keptWrites bounds the journal.
+const keptWrites = 4096
+
+func newDisk(w *World, n *node) *disk {
+	return &disk{world: w, node: n, Memory: store.NewMemory(), beneath: store.NewMemory()}
+}
+
+// Save implements store.Store.
+func (d *disk) Save(hs *raft.HardState, entries []raft.Entry) error {
+	x := write{entries: entries}
+	if hs != nil {
+		x.state, x.withState = *hs, true
+	}
+	if n := len(entries); n > 0 {
+		if entries[0].Index <= d.node.last {
+			d.world.reached.Truncated++
+		}
+		d.node.last = entries[n-1].Index
+	}
+	return d.write(x, true)
+}
+
+// Bootstrap implements store.Store.
+func (d *disk) Bootstrap(base raft.Base) error {
+	return d.write(write{kind: writeBase, base: &base, other: func(s store.Store) error { return s.Bootstrap(base) }}, true)
+}
+
+// TakeChunk implements store.Store.
+func (d *disk) TakeChunk(c raft.Chunk) error {
+	return d.write(write{kind: writeContent, other: func(s store.Store) error { return s.TakeChunk(c) }}, false)
+}
+
+// Publish implements store.Store.
+func (d *disk) Publish(s raft.Snapshot) error {
+	d.world.reached.SnapshotsTaken++
+	return d.write(write{kind: writeContent, other: func(t store.Store) error { return t.Publish(s) }}, true)
+}
+
+// Gather implements store.Store.
+func (d *disk) Gather(g raft.Gathered) error {
+	return d.write(write{kind: writeContent, other: func(s store.Store) error { return s.Gather(g) }}, false)
+}
+
+// Install implements store.Store.
+func (d *disk) Install(s raft.Snapshot, hs *raft.HardState) error {
+	d.world.reached.SnapshotsInstalled++
+	d.node.last = s.Index
+	x := write{kind: writeBase, base: &s.Base, other: func(t store.Store) error { return t.Install(s, hs) }}
+	if hs != nil {
+		x.state, x.withState = *hs, true
+	}
+	return d.write(x, true)
+}
+
+// Compact implements store.Store.
+func (d *disk) Compact(base raft.Base) error {
+	d.world.reached.Compactions++
+	return d.write(write{kind: writeTruncation, base: &base, other: func(s store.Store) error { return s.Compact(base) }}, true)
+}
+
+// write takes a write. The node waits until it is durable, if it is to be synced.
+func (d *disk) write(x write, synced bool) error {
+	w, n := d.world, d.node
+	if d.failed {
+		return errSync
+	}
+	if synced && n.writes == 0 {
+		n.early = len(n.said)
+		// What is said early is judged by what the node knows now. One that comes to a new term or takes
+		// another log says nothing early, and may already act as it will only once that is durable.
+		if !x.withState && x.kind != writeBase && n.alive() {
+			w.judge(n)
+		}
+	}
+	if synced {
+		n.writes++
+	}
+	if d.full {
+		d.failed = true
+		return errFull
+	}
+	x.durable = never
+	broken := false
+	if synced {
+		var took time.Duration
+		if took, broken = w.trouble.sync(w); !broken {
+			n.cursor += took
+			x.durable = n.cursor
+			for i := len(d.journal) - 1; i >= 0 && d.journal[i].durable == never; i-- {
+				d.journal[i].durable = x.durable
+			}
+		}
+	}
+	if broken {
+		d.journal = append(d.journal, x)
+		d.failed = true
+		w.reached.FailedSyncs++
+		return errSync
+	}
+	if err := x.do(d.Memory); err != nil {
+		return err
+	}
+	d.journal = append(d.journal, x)
+	if len(d.journal) > keptWrites {
+		return d.settle(d.durable())
+	}
+	return nil
+}
+
+// durable is how many writes of the journal are durable now.
+func (d *disk) durable() int {
+	n := 0
+	for n < len(d.journal) && d.journal[n].durable <= d.world.now {
+		n++
+	}
+	return n
+}
+
+// settle takes the first n writes of the journal in.
+func (d *disk) settle(n int) error {
+	for i := range d.journal[:n] {
+		if err := d.journal[i].do(d.beneath); err != nil {
+			return fmt.Errorf("sim: %s's disk: %w", d.node.id, err)
+		}
+	}
+	d.show()
+	d.shown -= n
+	d.journal = append(d.journal[:0:0], d.journal[n:]...)
+	return nil
+}
+
+// crash forgets what is not durable, or not all of it. The next process finds the rest.
+func (d *disk) crash(dice *dice) error {
+	n := d.durable()
+	pending := len(d.journal) - n
+	kept := 0
+	if pending > 0 {
+		kept = pick(dice, 0, 0, pending, dice.below(pending+1))
+		if lost := pending - kept; lost > 0 {
+			d.world.reached.LostWrites += lost
+		}
+		if kept > 0 && kept < pending {
+			d.world.reached.TornWrites++
+		}
+	}
+	for i := range d.journal[n : n+kept] {
+		d.journal[n+i].durable = d.world.now
+	}
+	if err := d.settle(n + kept); err != nil {
+		return err
+	}
+	d.journal = d.journal[:0]
+	d.failed = false
+	var err error
+	d.Memory, err = copied(d.beneath)
+	return err
+}
+
+// copied is a store with the content of another.
+func copied(s *store.Memory) (*store.Memory, error) {
+	fresh := store.NewMemory()
+	state, err := s.Load()
+	if err != nil {
+		return nil, err
+	}
+	if err := fresh.Bootstrap(state.Base); err != nil {
+		return nil, err
+	}
+	entries, err := s.Entries(state.Base.Index+1, state.Last+1, 1<<62)
+	if err != nil {
+		return nil, err
+	}
+	if state.HardState == (raft.HardState{}) && len(entries) == 0 {
+		return fresh, nil
+	}
+	return fresh, fresh.Save(&state.HardState, entries)
+}

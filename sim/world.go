@@ -30,6 +30,9 @@ type Options struct {
 	// Trouble names what goes wrong by itself, beside what Inject is asked for; see Troubles. How often
 	// each happens is drawn from the seed, never among what is drawn.
 	Trouble []string
+	// Unchecked says that no invariant is checked, so that only what clients see, and what Settle is
+	// owed, can fail the world. It changes nothing of what happens.
+	Unchecked bool
 	// Trace gets a line for each event; nil for none. It changes nothing of what happens.
 	Trace io.Writer
 }

@@ -264,6 +264,7 @@ func runRandomSchedule(t *testing.T, seed uint64) *network {
 	rng := rand.New(rand.NewPCG(seed, 1))
 	n := newNetwork(t, 3+2*rng.IntN(2), seed*1000)
 	dropRate, duplicateRate, crashRate := rng.IntN(20), rng.IntN(20), rng.IntN(8)
+	batchRate := []int{0, 0, 30, 70}[rng.IntN(4)] // of events that are processed along with later ones
 	changeRate, snapshotRate, keep := rng.IntN(4), rng.IntN(4), uint64(rng.IntN(8))
 	if changeRate > 0 {
 		n.join("s1")
@@ -313,7 +314,9 @@ func runRandomSchedule(t *testing.T, seed uint64) *network {
 		case k < 96:
 			n.heal()
 		}
-		if n.nodes[id] != nil {
+		// A snapshot that was received can be read by others only once it is installed.
+		batched := rng.IntN(100) < batchRate && n.nodes[id] != nil && n.nodes[id].install == nil
+		if n.nodes[id] != nil && !batched {
 			crashAt := 0
 			if rng.IntN(300) < crashRate {
 				crashAt = 1 + rng.IntN(3)

@@ -207,6 +207,8 @@ func (c *Checker) Stop(id NodeID) {
 }
 
 // Wipe says that a node's disk was lost on purpose, after the node was removed: the name begins anew.
+// That is safe only once no majority that counts the name can elect any more: a voter that was forgotten
+// votes again, and whoever missed its removal may win by that. I4 tells when one did.
 func (c *Checker) Wipe(id NodeID) {
 	s := c.members[id]
 	if s == nil {

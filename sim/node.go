@@ -168,6 +168,11 @@ func (w *World) arrive(n *node, x work) {
 		n.inbox = append(n.inbox, x)
 		return
 	}
+	if n.missed > 0 || len(n.inbox) > 0 {
+		n.inbox = append(n.inbox, x)
+		w.wake(n)
+		return
+	}
 	n.begin()
 	w.take(n, x)
 	w.process(n)

@@ -214,27 +214,6 @@ func (d *disk) crash(dice *dice) error {
 	}
 	d.journal = d.journal[:0]
 	d.failed = false
-	var err error
-	d.Memory, err = copied(d.beneath)
-	return err
-}
-
-// copied is a store with the content of another.
-func copied(s *store.Memory) (*store.Memory, error) {
-	fresh := store.NewMemory()
-	state, err := s.Load()
-	if err != nil {
-		return nil, err
-	}
-	if err := fresh.Bootstrap(state.Base); err != nil {
-		return nil, err
-	}
-	entries, err := s.Entries(state.Base.Index+1, state.Last+1, 1<<62)
-	if err != nil {
-		return nil, err
-	}
-	if state.HardState == (raft.HardState{}) && len(entries) == 0 {
-		return fresh, nil
-	}
-	return fresh, fresh.Save(&state.HardState, entries)
+	d.Memory = d.beneath.Clone()
+	return nil
 }

@@ -9,15 +9,6 @@ import (
 	"coup/raftnode/raft/invariant"
 )
 
-// core is a node's core as the checker of invariants looks at it.
-type core struct{ *raft.Raft }
-
-// Mark implements invariant.Node.
-func (c core) Mark(index uint64) (invariant.Mark, bool) {
-	term, checksum, found := c.Entry(index)
-	return invariant.Mark{Index: index, Term: term, Checksum: checksum}, found
-}
-
 // surface is what is durable of a log, without its content.
 type surface struct {
 	state raft.HardState
@@ -79,16 +70,17 @@ func (p platter) LastIndex() uint64 {
 // BaseIndex implements invariant.Disk.
 func (p platter) BaseIndex() uint64 { return p.show().base.Index }
 
-// Mark implements invariant.Disk.
-func (p platter) Mark(index uint64) (invariant.Mark, bool) {
+// Entry implements invariant.Disk.
+func (p platter) Entry(index uint64) (term uint64, checksum uint32, found bool) {
 	s := p.show()
 	switch {
 	case index == s.base.Index:
-		return s.base, true
+		return s.base.Term, s.base.Checksum, true
 	case index < s.base.Index || index > s.base.Index+uint64(len(s.marks)):
-		return invariant.Mark{}, false
+		return 0, 0, false
 	}
-	return s.marks[index-s.base.Index-1], true
+	m := &s.marks[index-s.base.Index-1]
+	return m.Term, m.Checksum, true
 }
 
 // deed is what a state machine did: it applied an entry or was made from a snapshot.
@@ -137,7 +129,7 @@ func (w *World) broken(err error) {
 // judgeStart begins a life of a node for the checks.
 func (w *World) judgeStart(n *node) {
 	w.judgeDeeds(n)
-	w.broken(w.check.Start(n.id, core{n.replica.Core()}, platter{n.disk}))
+	w.broken(w.check.Start(n.id, n.replica.Core(), platter{n.disk}))
 }
 
 func (w *World) judgeDeeds(n *node) {

@@ -26,8 +26,8 @@ type order int32
 const (
 	orderTransfer order = iota
 	orderStepDown
-	orders
 	orderSnapshot
+	orders
 )
 
 func newOperators(o Options) operators {
@@ -37,8 +37,14 @@ func newOperators(o Options) operators {
 		every:      pick(d, 0, 500*time.Millisecond, 2*time.Second),
 		maxReign:   pick(d, 0, 0, 60, 200),
 		atMaxReign: pick(d, raft.Abdicate, raft.Abdicate, raft.Exit),
-		lease:      chances(pick(d, 0, 0.2, 0.9)),
-		follower:   chances(pick(d, 0, 0.2, 0.9)),
+		snapshots: replica.Snapshots{
+			Every:      pick[uint64](d, 0, 10, 50, 200),
+			Keep:       pick[uint64](d, 0, 5, 50),
+			Spare:      pick[uint64](d, 0, 5, 100),
+			ChunkBytes: pick(d, 16, 128, 4096),
+		},
+		lease:    chances(pick(d, 0, 0.2, 0.9)),
+		follower: chances(pick(d, 0, 0.2, 0.9)),
 	}
 	if !slices.Contains(o.Trouble, "operator") {
 		return p

@@ -79,11 +79,12 @@ func (r *Raft) fetch() {
 	r.early = append(r.early, m)
 }
 
-// stepFetch answers a read-only peer of the configuration in force. A leader leaves that to others; one
-// that hears no leader does too, for it may have been removed and never learn more.
+// stepFetch answers a read-only peer of the configuration in force. A leader leaves that to others once the peer
+// holds that configuration: before, it may know no other. One that hears no leader leaves it to others, too,
+// for it may have been removed and never learn more.
 func (r *Raft) stepFetch(m Message) error {
 	now := r.inForce()
-	busy := r.role == Leader && len(now.replicated) > 1
+	busy := r.role == Leader && len(now.replicated) > 1 && m.Index >= now.index
 	if busy || !now.IsReadOnly(m.From) || r.fed() || !r.hearsLeader() {
 		r.reply(m, Message{Reject: true})
 		return nil

@@ -131,8 +131,6 @@ func (r *Raft) gather(s Snapshot, c Chunk) (installed bool, err error) {
 	return true, nil
 }
 
-func at2(s Snapshot) configurationAt { return at(s.Index, s.Configuration) }
-
 // Snapshotted says that the driver has published a snapshot of its own state.
 func (r *Raft) Snapshotted(s Snapshot) {
 	if s.Index > r.snapshot.Index {

@@ -8,13 +8,6 @@ import (
 
 var errNoSnapshots = errors.New("store: snapshots are not there yet")
 
-func (m *Memory) Snapshot() (raft.Snapshot, error)             { return raft.Snapshot{}, nil }
-func (m *Memory) Chunk(uint64, uint64) (raft.Chunk, error)     { return raft.Chunk{}, errNoSnapshots }
-func (m *Memory) TakeChunk(raft.Chunk) error                   { return errNoSnapshots }
-func (m *Memory) Publish(raft.Snapshot) error                  { return errNoSnapshots }
-func (m *Memory) Gather(raft.Gathered) error                   { return errNoSnapshots }
-func (m *Memory) Install(raft.Snapshot, *raft.HardState) error { return errNoSnapshots }
-func (m *Memory) Compact(raft.Base) error                      { return errNoSnapshots }
 func (p *Pebble) Snapshot() (raft.Snapshot, error)             { return raft.Snapshot{}, nil }
 func (p *Pebble) Chunk(uint64, uint64) (raft.Chunk, error)     { return raft.Chunk{}, errNoSnapshots }
 func (p *Pebble) TakeChunk(raft.Chunk) error                   { return errNoSnapshots }

@@ -18,6 +18,14 @@ func MessageToProto(m raft.Message) *Message {
 		ConflictTerm:  m.ConflictTerm,
 		ConflictIndex: m.ConflictIndex,
 		ReadRound:     m.ReadRound,
+		Epoch:         m.Epoch,
+		Transfer:      m.Transfer,
+	}
+	if m.Snapshot != nil {
+		p.Snapshot = snapshotToProto(*m.Snapshot)
+	}
+	if c := m.Chunk; c.Number != 0 || c.Checksum != 0 || len(c.Data) > 0 {
+		p.Chunk = chunkToProto(c)
 	}
 	if len(m.Entries) > 0 {
 		p.Entries = make([]*Entry, len(m.Entries))
@@ -56,6 +64,21 @@ func MessageFromProto(p *Message) (raft.Message, error) {
 		ConflictTerm:  p.ConflictTerm,
 		ConflictIndex: p.ConflictIndex,
 		ReadRound:     p.ReadRound,
+		Epoch:         p.Epoch,
+		Transfer:      p.Transfer,
+	}
+	if p.Snapshot != nil {
+		snapshot, err := snapshotFromProto(p.Snapshot)
+		if err != nil {
+			return raft.Message{}, err
+		}
+		m.Snapshot = &snapshot
+	}
+	if p.Chunk != nil {
+		var err error
+		if m.Chunk, err = chunkFromProto(p.Chunk); err != nil {
+			return raft.Message{}, err
+		}
 	}
 	if len(p.Entries) > 0 {
 		m.Entries = make([]raft.Entry, len(p.Entries))
@@ -73,7 +96,7 @@ func MessageFromProto(p *Message) (raft.Message, error) {
 }
 
 // fields is a set of the fields that only some message types have.
-type fields uint8
+type fields uint16
 
 const (
 	hasIndex fields = 1 << iota
@@ -84,17 +107,30 @@ const (
 	hasReject
 	hasConflict
 	hasReadRound
+	hasEpoch
+	hasTransfer
+	hasSnapshot
+	hasChunk  // its number, data and checksum
+	hasWanted // the number of a chunk, and nothing else of it
 )
 
 var fieldsOf = map[MessageType]fields{
-	MessageType_PRE_VOTE:        hasIndex | hasLogTerm,
-	MessageType_PRE_VOTE_REPLY:  hasReject,
-	MessageType_VOTE:            hasIndex | hasLogTerm,
-	MessageType_VOTE_REPLY:      hasReject,
-	MessageType_APPEND:          hasIndex | hasLogTerm | hasChecksum | hasEntries | hasCommit | hasReadRound,
-	MessageType_APPEND_REPLY:    hasIndex | hasReject | hasConflict | hasReadRound,
-	MessageType_HEARTBEAT:       hasCommit | hasReadRound,
-	MessageType_HEARTBEAT_REPLY: hasReject | hasReadRound,
+	MessageType_PRE_VOTE:          hasIndex | hasLogTerm,
+	MessageType_PRE_VOTE_REPLY:    hasReject,
+	MessageType_VOTE:              hasIndex | hasLogTerm | hasTransfer,
+	MessageType_VOTE_REPLY:        hasReject,
+	MessageType_APPEND:            hasIndex | hasLogTerm | hasChecksum | hasEntries | hasCommit | hasReadRound | hasEpoch,
+	MessageType_APPEND_REPLY:      hasIndex | hasReject | hasConflict | hasReadRound | hasEpoch,
+	MessageType_HEARTBEAT:         hasCommit | hasReadRound | hasEpoch,
+	MessageType_HEARTBEAT_REPLY:   hasReject | hasReadRound | hasEpoch,
+	MessageType_SNAPSHOT:          hasReadRound | hasEpoch | hasSnapshot | hasChunk,
+	MessageType_SNAPSHOT_REPLY:    hasIndex | hasReject | hasReadRound | hasEpoch | hasWanted,
+	MessageType_TIMEOUT_NOW:       0,
+	MessageType_TIMEOUT_NOW_REPLY: hasReject,
+	MessageType_READ_INDEX:        hasReadRound,
+	MessageType_READ_INDEX_REPLY:  hasIndex | hasReject | hasReadRound,
+	MessageType_FETCH:             hasIndex | hasLogTerm | hasChecksum | hasSnapshot | hasWanted,
+	MessageType_FETCH_REPLY:       hasIndex | hasLogTerm | hasChecksum | hasEntries | hasCommit | hasReject | hasSnapshot | hasChunk,
 }
 
 func fieldsSet(m raft.Message) (set fields) {
@@ -110,6 +146,11 @@ func fieldsSet(m raft.Message) (set fields) {
 		{hasReject, m.Reject},
 		{hasConflict, m.ConflictTerm != 0 || m.ConflictIndex != 0},
 		{hasReadRound, m.ReadRound != 0},
+		{hasEpoch, m.Epoch != 0},
+		{hasTransfer, m.Transfer},
+		{hasSnapshot, m.Snapshot != nil},
+		{hasChunk, m.Chunk.Checksum != 0 || len(m.Chunk.Data) > 0},
+		{hasWanted, m.Chunk.Number != 0},
 	} {
 		if f.isSet {
 			set |= f.field
@@ -129,14 +170,19 @@ func checkMessage(m raft.Message) error {
 	if m.From == m.To {
 		return malformed("%s from %q to itself", kind, m.From)
 	}
-	// A node that has never voted is in term 0, and answers a pre-vote in it.
-	if m.Term == 0 && m.Type != raft.MsgPreVoteReply {
+	// A node that has never voted is in term 0, and answers a pre-vote in it; so is a read-only peer that
+	// was told nothing yet.
+	if m.Term == 0 && m.Type != raft.MsgPreVoteReply && m.Type != raft.MsgFetch && m.Type != raft.MsgFetchReply {
 		return malformed("%s without a term", kind)
 	}
-	if extra := fieldsSet(m) &^ fieldsOf[kind]; extra != 0 {
+	allowed := fieldsOf[kind]
+	if allowed&hasChunk != 0 {
+		allowed |= hasWanted
+	}
+	if extra := fieldsSet(m) &^ allowed; extra != 0 {
 		return malformed("%s has fields of another type (%#b)", kind, extra)
 	}
-	for _, v := range [...]uint64{m.Term, m.Index, m.LogTerm, m.Commit, m.ConflictTerm, m.ConflictIndex, m.ReadRound} {
+	for _, v := range [...]uint64{m.Term, m.Index, m.LogTerm, m.Commit, m.ConflictTerm, m.ConflictIndex, m.ReadRound, m.Epoch} {
 		if v > MaxOrdinal {
 			return malformed("%s has an absurd field, %d", kind, v)
 		}
@@ -146,6 +192,18 @@ func checkMessage(m raft.Message) error {
 	}
 	if max(m.LogTerm, m.ConflictTerm) > m.Term {
 		return malformed("%s of term %d knows of a later one", kind, m.Term)
+	}
+	if m.Snapshot != nil && (m.Snapshot.Term > m.Term || m.Chunk.Number >= m.Snapshot.Chunks) {
+		return malformed("%s of term %d with chunk %d of a snapshot of term %d in %d chunks",
+			kind, m.Term, m.Chunk.Number, m.Snapshot.Term, m.Snapshot.Chunks)
+	}
+	if m.Snapshot == nil && (kind == MessageType_SNAPSHOT || kind == MessageType_FETCH || kind == MessageType_FETCH_REPLY) {
+		if kind == MessageType_SNAPSHOT || fieldsSet(m)&(hasChunk|hasWanted) != 0 {
+			return malformed("%s without its snapshot", kind)
+		}
+	}
+	if kind == MessageType_FETCH_REPLY && m.Snapshot != nil && fieldsSet(m)&(hasIndex|hasEntries|hasReject) != 0 {
+		return malformed("%s with both a snapshot and entries", kind)
 	}
 	if fieldsOf[kind]&hasLogTerm != 0 {
 		return checkLog(m)

@@ -43,12 +43,7 @@ func MarshalBase(b raft.Base) ([]byte, error) {
 	if err := checkBase(b); err != nil {
 		return nil, err
 	}
-	return marshal(&Base{
-		Index:         b.Index,
-		Term:          b.Term,
-		Checksum:      b.Checksum,
-		Configuration: configurationToProto(b.Configuration),
-	})
+	return marshal(baseToProto(b))
 }
 
 // UnmarshalBase is the inverse of MarshalBase.
@@ -57,6 +52,19 @@ func UnmarshalBase(data []byte) (raft.Base, error) {
 	if err := unmarshal(data, &p); err != nil {
 		return raft.Base{}, err
 	}
+	return baseFromProto(&p)
+}
+
+func baseToProto(b raft.Base) *Base {
+	return &Base{
+		Index:         b.Index,
+		Term:          b.Term,
+		Checksum:      b.Checksum,
+		Configuration: configurationToProto(b.Configuration),
+	}
+}
+
+func baseFromProto(p *Base) (raft.Base, error) {
 	if p.Configuration == nil {
 		return raft.Base{}, malformed("base configuration is missing")
 	}
@@ -89,7 +97,8 @@ func configurationToProto(c raft.Configuration) *Configuration {
 	return &Configuration{
 		Voters:   fromIDs(c.Voters),
 		Outgoing: fromIDs(c.Outgoing),
-		Learners: fromIDs(c.Learners),
+		Learners: fromIDs(c.Learners), LearnersNext: fromIDs(c.LearnersNext),
+		Promote: fromIDs(c.Promote), ReadOnly: fromIDs(c.ReadOnly),
 	}
 }
 
@@ -97,23 +106,19 @@ func configurationFromProto(p *Configuration) raft.Configuration {
 	return raft.Configuration{
 		Voters:   toIDs(p.Voters),
 		Outgoing: toIDs(p.Outgoing),
-		Learners: toIDs(p.Learners),
+		Learners: toIDs(p.Learners), LearnersNext: toIDs(p.LearnersNext),
+		Promote: toIDs(p.Promote), ReadOnly: toIDs(p.ReadOnly),
 	}
 }
 
 func checkConfiguration(c raft.Configuration) error {
-	for _, set := range []struct {
-		name string
-		ids  []raft.NodeID
-	}{{"voters", c.Voters}, {"outgoing", c.Outgoing}, {"learners", c.Learners}} {
-		for i, id := range set.ids {
-			if err := checkNodeID(set.name, id); err != nil {
-				return err
-			}
-			if i > 0 && set.ids[i-1] >= id {
-				return malformed("%s are not sorted and distinct at %q", set.name, id)
-			}
+	for _, id := range append(c.Members(), c.Promote...) {
+		if err := checkNodeID("member", id); err != nil {
+			return err
 		}
+	}
+	if err := c.Validate(); err != nil {
+		return malformed("%v", err)
 	}
 	return nil
 }

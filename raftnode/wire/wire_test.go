@@ -36,20 +36,11 @@ func drawEntry(t *rapid.T, index, term uint64) raft.Entry {
 
 var nodeIDs = rapid.Map(rapid.StringN(1, 20, MaxNodeID), func(s string) raft.NodeID { return raft.NodeID(s) })
 
-func drawSet(t *rapid.T, label string) []raft.NodeID {
-	ids := rapid.SliceOfNDistinct(nodeIDs, 0, 5, rapid.ID).Draw(t, label)
-	if len(ids) == 0 {
-		return nil
-	}
-	slices.Sort(ids)
-	return ids
-}
-
 // drawMessage draws what a correct node may send: only the fields of its type, in their relations.
 func drawMessage(t *rapid.T) raft.Message {
 	ids := rapid.SliceOfNDistinct(nodeIDs, 2, 2, rapid.ID).Draw(t, "nodes")
 	m := raft.Message{
-		Type: raft.MessageType(rapid.IntRange(int(raft.MsgPreVote), int(raft.MsgHeartbeatReply)).Draw(t, "type")),
+		Type: raft.MessageType(rapid.IntRange(int(raft.MsgPreVote), int(raft.MsgFetchReply)).Draw(t, "type")),
 		From: ids[0],
 		To:   ids[1],
 		Term: ordinal(1).Draw(t, "term"),
@@ -84,7 +75,65 @@ func drawMessage(t *rapid.T) raft.Message {
 	if has&hasReadRound != 0 {
 		m.ReadRound = ordinal(0).Draw(t, "read round")
 	}
+	if has&hasEpoch != 0 {
+		m.Epoch = ordinal(0).Draw(t, "epoch")
+	}
+	if has&hasTransfer != 0 {
+		m.Transfer = rapid.Bool().Draw(t, "transfer")
+	}
+	if m.Type == raft.MsgSnapshotReply {
+		m.Chunk.Number = ordinal(0).Draw(t, "wanted")
+	}
+	if m.Type == raft.MsgSnapshot || has&hasSnapshot != 0 && len(m.Entries) == 0 && m.Index == 0 && !m.Reject && rapid.Bool().Draw(t, "with a snapshot") {
+		s := raft.Snapshot{
+			Base: raft.Base{
+				Index: ordinal(1).Draw(t, "snapshot index"), Term: rapid.Uint64Range(1, m.Term).Draw(t, "snapshot term"),
+				Checksum: rapid.Uint32().Draw(t, "snapshot checksum"), Configuration: drawConfiguration(t),
+			},
+			Chunks: ordinal(1).Draw(t, "chunks"), ContentChecksum: rapid.Uint32().Draw(t, "content checksum"),
+		}
+		m.Snapshot = &s
+		m.Chunk.Number = rapid.Uint64Range(0, s.Chunks-1).Draw(t, "chunk")
+		if has&hasChunk != 0 {
+			m.Chunk.Data, m.Chunk.Checksum = drawData(t), rapid.Uint32().Draw(t, "chunk checksum")
+		}
+	}
 	return m
+}
+
+// drawConfiguration draws one that may be in force, joint or not.
+func drawConfiguration(t *rapid.T) raft.Configuration {
+	ids := rapid.SliceOfNDistinct(nodeIDs, 0, 8, rapid.ID).Draw(t, "members")
+	slices.Sort(ids)
+	joint := rapid.Bool().Draw(t, "joint")
+	var c raft.Configuration
+	for i, id := range ids {
+		part := rapid.IntRange(0, 3).Draw(t, "part")
+		old := joint && rapid.Bool().Draw(t, "old")
+		if i == 0 {
+			part, old = 0, joint
+		}
+		switch part {
+		case 0:
+			c.Voters = append(c.Voters, id)
+		case 1:
+			if old {
+				c.LearnersNext = append(c.LearnersNext, id)
+				break
+			}
+			c.Learners = append(c.Learners, id)
+			if rapid.Bool().Draw(t, "to be promoted") {
+				c.Promote = append(c.Promote, id)
+			}
+		case 2:
+			c.ReadOnly = append(c.ReadOnly, id)
+			old = false
+		}
+		if old {
+			c.Outgoing = append(c.Outgoing, id)
+		}
+	}
+	return c
 }
 
 // Would catch a field that one direction of the conversion forgets.
@@ -116,12 +165,8 @@ func TestHardStateRoundTrip(t *testing.T) {
 func TestBaseRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		base := raft.Base{
-			Checksum: rapid.Uint32().Draw(t, "checksum"),
-			Configuration: raft.Configuration{
-				Voters:   drawSet(t, "voters"),
-				Outgoing: drawSet(t, "outgoing"),
-				Learners: drawSet(t, "learners"),
-			},
+			Checksum:      rapid.Uint32().Draw(t, "checksum"),
+			Configuration: drawConfiguration(t),
 		}
 		if rapid.Bool().Draw(t, "compacted") {
 			base.Index = ordinal(1).Draw(t, "index")
@@ -161,7 +206,18 @@ func TestMessageFromProtoRefuses(t *testing.T) {
 			Type: raft.MsgAppendReply, From: "n2", To: "n1", Term: 5, Index: 3, Reject: true, ConflictTerm: 2, ConflictIndex: 2,
 		})
 	}
-	for _, accepted := range []*Message{appendMessage(), rejection()} {
+	chunk := func() *Message {
+		s := raft.Snapshot{Base: raft.Base{Index: 7, Term: 4, Configuration: raft.Configuration{Voters: []raft.NodeID{"n1"}}}, Chunks: 3, ContentChecksum: 1}
+		return MessageToProto(raft.Message{
+			Type: raft.MsgSnapshot, From: "n1", To: "n2", Term: 5, Epoch: 2, Snapshot: &s, Chunk: raft.Chunk{Number: 2, Data: []byte("x"), Checksum: 1},
+		})
+	}
+	fed := func() *Message {
+		m := chunk()
+		m.Type, m.Epoch = MessageType_FETCH_REPLY, 0
+		return m
+	}
+	for _, accepted := range []*Message{appendMessage(), rejection(), chunk(), fed()} {
 		_, err := MessageFromProto(accepted)
 		require.NoError(t, err)
 	}
@@ -203,6 +259,22 @@ func TestMessageFromProtoRefuses(t *testing.T) {
 		"unknown field of an entry": {appendMessage, func(m *Message) {
 			m.Entries[0].ProtoReflect().SetUnknown([]byte{0xf8, 0x07, 0x01})
 		}},
+		"vote with an epoch":           {appendMessage, func(m *Message) { m.Type, m.Entries = MessageType_VOTE, nil }},
+		"append that transfers":        {appendMessage, func(m *Message) { m.Transfer = true }},
+		"epoch absurd":                 {appendMessage, func(m *Message) { m.Epoch = ^uint64(0) }},
+		"append with a chunk":          {appendMessage, func(m *Message) { m.Chunk = &Chunk{Data: []byte("x")} }},
+		"chunk of no snapshot":         {chunk, func(m *Message) { m.Snapshot = nil }},
+		"chunk beyond the last":        {chunk, func(m *Message) { m.Chunk.Number = 3 }},
+		"chunk number absurd":          {chunk, func(m *Message) { m.Chunk.Number = ^uint64(0) }},
+		"snapshot without a base":      {chunk, func(m *Message) { m.Snapshot.Base = nil }},
+		"snapshot without an index":    {chunk, func(m *Message) { m.Snapshot.Base.Index, m.Snapshot.Base.Term = 0, 0 }},
+		"snapshot without chunks":      {chunk, func(m *Message) { m.Snapshot.Chunks, m.Chunk = 0, nil }},
+		"snapshot of the future":       {chunk, func(m *Message) { m.Snapshot.Base.Term = 6 }},
+		"snapshot without members":     {chunk, func(m *Message) { m.Snapshot.Base.Configuration = nil }},
+		"snapshot of odd members":      {chunk, func(m *Message) { m.Snapshot.Base.Configuration.Learners = []string{"n1"} }},
+		"unknown field of a snapshot":  {chunk, func(m *Message) { m.Snapshot.ProtoReflect().SetUnknown([]byte{0xf8, 0x07, 0x01}) }},
+		"fed by both":                  {fed, func(m *Message) { m.Index, m.LogTerm = 1, 1 }},
+		"fed a chunk of nothing":       {fed, func(m *Message) { m.Snapshot = nil }},
 		"conflict and accepted":        {rejection, func(m *Message) { m.Reject = false }},
 		"conflict term of the future":  {rejection, func(m *Message) { m.ConflictTerm = 6 }},
 		"conflict index absurd":        {rejection, func(m *Message) { m.ConflictIndex = ^uint64(0) }},
@@ -294,6 +366,10 @@ func FuzzMessageFromProto(f *testing.F) {
 		{Type: raft.MsgVote, From: "n1", To: "n2", Term: 3, ID: 1, Index: 2, LogTerm: 1},
 		{Type: raft.MsgAppend, From: "n1", To: "n2", Term: 3, Entries: []raft.Entry{{Index: 1, Term: 3, Type: raft.EntryNoOp}}},
 		{Type: raft.MsgAppendReply, From: "n2", To: "n1", Term: 3, Index: 9, Reject: true, ConflictIndex: 1},
+		{
+			Type: raft.MsgSnapshot, From: "n1", To: "n2", Term: 5,
+			Snapshot: &raft.Snapshot{Base: raft.Base{Index: 7, Term: 4, Configuration: raft.Configuration{Voters: []raft.NodeID{"n1"}}}, Chunks: 1},
+		},
 	} {
 		b, err := proto.Marshal(MessageToProto(m))
 		require.NoError(f, err)

@@ -111,3 +111,78 @@ func TestTallyIsFinal(t *testing.T) {
 		require.NotEqual(t, Pending, j.Tally(votes), "all have voted")
 	})
 }
+
+// A tally is what all ways in which the missing votes may fall have in common, and each of these is
+// counted here by hand: won or lost only if there is no way out.
+func TestTallyAgainstAllOutcomes(t *testing.T) {
+	more := func(m Majority, yes map[NodeID]bool) bool {
+		k := 0
+		for _, id := range m {
+			if yes[id] {
+				k++
+			}
+		}
+		return len(m) == 0 || 2*k > len(m)
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		j := Joint{drawMajority(t, "new"), drawMajority(t, "old")}
+		votes := map[NodeID]bool{}
+		var missing []NodeID
+		for _, id := range j.Members() {
+			if rapid.Bool().Draw(t, "voted"+string(id)) {
+				votes[id] = rapid.Bool().Draw(t, "vote"+string(id))
+			} else {
+				missing = append(missing, id)
+			}
+		}
+		wins, losses := 0, 0
+		for set := range 1 << len(missing) {
+			outcome := map[NodeID]bool{}
+			for id, v := range votes {
+				outcome[id] = v
+			}
+			for i, id := range missing {
+				outcome[id] = set&(1<<i) != 0
+			}
+			if more(j[0], outcome) && more(j[1], outcome) {
+				wins++
+			} else {
+				losses++
+			}
+		}
+		got := j.Tally(votes)
+		require.Equal(t, losses == 0, got == Won)
+		require.Equal(t, wins == 0, got == Lost)
+	})
+}
+
+// The largest committed value is found here by trying them all, counting each half by hand.
+func TestJointCommittedAgainstCounting(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		j := Joint{drawMajority(t, "new"), drawMajority(t, "old")}
+		if len(j.Members()) == 0 {
+			t.Skip("nobody has a say")
+		}
+		reached := map[NodeID]uint64{}
+		for _, id := range j.Members() {
+			reached[id] = rapid.Uint64Range(0, 5).Draw(t, string(id))
+		}
+		var want uint64
+		for v := range uint64(6) {
+			all := true
+			for _, half := range j {
+				k := 0
+				for _, id := range half {
+					if reached[id] >= v {
+						k++
+					}
+				}
+				all = all && (len(half) == 0 || 2*k > len(half))
+			}
+			if all {
+				want = v
+			}
+		}
+		require.Equal(t, want, j.Committed(func(id NodeID) uint64 { return reached[id] }))
+	})
+}

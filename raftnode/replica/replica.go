@@ -84,7 +84,8 @@ var ErrSuperseded = errors.New("replica: entry superseded by another leader's")
 // applied is not known here.
 var ErrFateUnknown = errors.New("replica: a snapshot took the place of the entry; whether it was applied is unknown")
 
-// ErrSnapshotting refuses to take a snapshot while one is being taken, or when nothing was applied since the last.
+// ErrSnapshotting refuses to take a snapshot while one is being taken, when nothing was applied since the last, or
+// while the node does not know its cluster's members yet.
 var ErrSnapshotting = errors.New("replica: a snapshot is being taken, or the last one is still current")
 
 // Consistency is how fresh a read must be.

@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 
@@ -26,6 +27,9 @@ func (r *Replica) TakeSnapshot() error {
 	if err != nil {
 		return fmt.Errorf("replica: beginning a snapshot: %w", err)
 	}
+	if len(base.Configuration.Voters) == 0 {
+		return ErrSnapshotting // a new member that has not come to the entry that made it one
+	}
 	r.taking = &taking{snapshot: raft.Snapshot{Base: base}, state: r.state.Snapshot()}
 	return nil
 }
@@ -36,7 +40,10 @@ func (r *Replica) keepSnapshots() error {
 		if !r.snapshotDue() {
 			return nil
 		}
-		if err := r.TakeSnapshot(); err != nil {
+		switch err := r.TakeSnapshot(); {
+		case errors.Is(err, ErrSnapshotting):
+			return nil
+		case err != nil:
 			return err
 		}
 	}

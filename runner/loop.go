@@ -63,7 +63,7 @@ type loop struct {
 func newLoop(world World, o Options, nodes []string, faults []nemesis.Fault, r recorder, observer Observer) *loop {
 	l := &loop{world: world, options: o, nodes: nodes, recorder: r, observer: observer, monitor: newMonitor()}
 	if observer == nil {
-		l.observer, l.drawn = unwatched{}, workload.Never-progressEvery
+		l.observer = unwatched{}
 	}
 	l.nemesis = newSaboteur(l, faults)
 	return l
@@ -149,8 +149,13 @@ func (l *loop) step(until time.Duration) {
 	}
 }
 
+// progress tells how the run stands. One that nobody watches wakes up at the same times, so that it is
+// the same run.
 func (l *loop) progress(now time.Duration) {
 	l.drawn = now
+	if l.observer == (unwatched{}) {
+		return
+	}
 	p := Progress{
 		Now: now, OK: l.counts.ok, Fail: l.counts.fail, Info: l.counts.info, Rate: l.counts.rate(now),
 		Fault: l.nemesis.inForce(),

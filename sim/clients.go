@@ -38,6 +38,7 @@ type call struct {
 	taken bool // the node has it
 	hops  int
 	floor uint64 // of a read: what it must at least see
+	how   replica.Consistency
 }
 
 // reply is what a node tells a call: an answer, or else a refusal.
@@ -87,7 +88,7 @@ func (w *World) Submit(op workload.Op, done func(runner.Completion)) {
 	}
 	c.lastID++
 	id := c.lastID<<slotBits | uint64(slot)
-	c.calls[slot] = call{id: id, op: op, done: done, node: w.find(raft.NodeID(op.Node)), floor: w.check.BeginRead()}
+	c.calls[slot] = call{id: id, op: op, done: done, node: w.find(raft.NodeID(op.Node)), floor: w.check.BeginRead(), how: w.operators.reads(&c.dice)}
 	c.expiry.push(w.now+w.options.OpTimeout, id)
 	w.send(&c.calls[slot])
 }
@@ -127,16 +128,33 @@ func (w *World) serve(n *node, id uint64) {
 	}
 	key, read := c.op.Key, c.op.F == history.Read
 	done := func(r replica.Result, err error) {
+		if read && err == nil {
+			w.countRead(n, r.Lease)
+		}
 		status, answer, refusal := server.Outcome(n.id, key, read, r, err)
 		n.say(out{kind: outAnswer, ref: w.clients.reply(reply{call: id, status: status, answer: answer, refusal: refusal})})
 	}
 	switch value := c.op.Value.(type) {
 	case nil:
-		n.replica.Read(c.op.Key, replica.Linearizable, done)
+		n.replica.Read(c.op.Key, c.how, done)
 	case history.Int:
 		n.replica.Propose(fsm.Command{Op: fsm.Write, Key: c.op.Key, Value: text(int64(value))}, done)
 	case history.Pair:
 		n.replica.Propose(fsm.Command{Op: fsm.CAS, Key: c.op.Key, Expect: text(value[0]), Value: text(value[1])}, done)
+	}
+}
+
+// countRead counts how reads are answered.
+func (w *World) countRead(n *node, lease bool) {
+	switch c := n.replica.Core(); {
+	case lease:
+		w.reached.LeaseReads++
+	case c.Leads():
+		w.reached.IndexReads++
+	case n.readOnly:
+		w.reached.ReadOnlyReads++
+	default:
+		w.reached.FollowerReads++
 	}
 }
 

@@ -75,6 +75,9 @@ func (c nodes) Restart(_ context.Context, id string) error {
 		return err
 	}
 	n.killed = false
+	if n.standing == standingStopped {
+		n.standing = standingRemoved // it does no harm
+	}
 	return c.world.restart(n)
 }
 

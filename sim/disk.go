@@ -154,18 +154,20 @@ func (d *disk) write(x write, synced bool) error {
 			}
 		}
 	}
-	d.journal = append(d.journal, x)
 	if broken {
+		d.journal = append(d.journal, x)
 		d.failed = true
 		w.reached.FailedSyncs++
 		return errSync
 	}
-	if len(d.journal) > keptWrites {
-		if err := d.settle(d.durable()); err != nil {
-			return err
-		}
+	if err := x.do(d.Memory); err != nil {
+		return err
 	}
-	return x.do(d.Memory)
+	d.journal = append(d.journal, x)
+	if len(d.journal) > keptWrites {
+		return d.settle(d.durable())
+	}
+	return nil
 }
 
 // durable is how many writes of the journal are durable now.
@@ -223,9 +225,6 @@ func copied(s *store.Memory) (*store.Memory, error) {
 	state, err := s.Load()
 	if err != nil {
 		return nil, err
-	}
-	if len(state.Base.Configuration.Voters) == 0 {
-		return fresh, nil
 	}
 	if err := fresh.Bootstrap(state.Base); err != nil {
 		return nil, err

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"errors"
+	"hash/crc32"
 
 	"coup/raftnode/fsm"
 	"coup/raftnode/raft"
@@ -95,6 +96,9 @@ type deed struct {
 	mark          invariant.Mark
 	hash          uint64
 	configuration *raft.Configuration // of a snapshot; else nil
+	// Of a command of a session; else zero.
+	session, sequence, answer uint64
+	repeated                  bool
 }
 
 // witness notes what becomes of a node's state. It is judged once it can be seen from outside.
@@ -102,7 +106,14 @@ type witness struct{ *node }
 
 // Applied implements replica.Observer.
 func (n witness) Applied(e raft.Entry, r fsm.Result, hash uint64) {
-	n.deeds = append(n.deeds, deed{mark: invariant.Mark{Index: e.Index, Term: e.Term, Checksum: e.Checksum}, hash: hash})
+	d := deed{mark: invariant.Mark{Index: e.Index, Term: e.Term, Checksum: e.Checksum}, hash: hash}
+	if e.Type == raft.EntryCommand && n.world.session.begun && r.Code != fsm.SessionExpired && r.Code != fsm.SequenceForgotten {
+		if c, err := fsm.Decode(e.Data); err == nil && c.Sequence > 0 {
+			d.session, d.sequence, d.repeated = c.Session, c.Sequence, r.Repeated
+			d.answer = uint64(r.Code)<<56 ^ r.Revision<<32 ^ uint64(crc32.ChecksumIEEE([]byte(r.Value)))
+		}
+	}
+	n.deeds = append(n.deeds, d)
 }
 
 // Restored implements replica.Observer.
@@ -136,6 +147,13 @@ func (w *World) judgeDeeds(n *node) {
 		} else {
 			w.broken(w.check.Apply(n.id, d.mark, d.hash))
 		}
+		switch d := &n.deeds[i]; {
+		case d.session == 0:
+		case d.repeated:
+			w.broken(w.check.Repeat(d.session, d.sequence, d.answer))
+		default:
+			w.broken(w.check.Execute(d.session, d.sequence, d.mark.Index, d.answer))
+		}
 	}
 	n.deeds = n.deeds[:0]
 }
@@ -144,6 +162,12 @@ func (w *World) judgeDeeds(n *node) {
 func (w *World) judge(n *node) {
 	w.judgeDeeds(n)
 	w.broken(w.check.Step(n.id))
+	if c := n.replica.Core(); c.ConfigurationIndex() != n.configured {
+		n.configured = c.ConfigurationIndex()
+		if c.Leads() && c.Configuration().Joint() {
+			w.reached.Joint++
+		}
+	}
 }
 
 // judgeSent judges a message that leaves.

@@ -27,12 +27,20 @@ type node struct {
 	killed  bool // by Inject: it does not start by itself
 	lost    bool // for good
 
+	standing  standing
+	asked     int           // requests that may yet add it
+	removedAt time.Duration // when it was first proven to be no member; never for one that is not
+	joins     bool          // it is told of no members
+	readOnly  bool
+	upstreams []raft.NodeID // of a read-only peer
+
 	rate time.Duration // of its ticks, by the true time
 
 	// cursor is when the disk will have done what it was asked for in this turn of the process.
 	cursor time.Duration
 	writes int           // in this turn
 	busy   time.Duration // until then the process waits for its disk
+	waits  bool          // for its disk, or to be told that it is done
 	said   []out         // in this turn
 	early  int           // of said, may leave before the turn's writes are durable
 	deeds  []deed        // of the state machine, in this turn
@@ -40,9 +48,10 @@ type node struct {
 	missed int           // ticks
 	doom   doom
 
-	last uint64 // index of the log's last entry, as written last
-	term uint64 // as of its latest message
-	led  uint64 // latest term in which it spoke as the leader
+	last       uint64 // index of the log's last entry, as written last
+	term       uint64 // as of its latest message
+	configured uint64 // index of the configuration that it went by when it was judged last
+	led        uint64 // latest term in which it spoke as the leader
 }
 
 // out is what a process says.
@@ -76,13 +85,16 @@ const (
 	workUnreachable                 // id is a request
 	workCall                        // id is a call
 	workStatus                      // id is a round
+	workAsk                         // id is an ask
+	workOrder                       // ref is an order
+	workSession
 )
 
 // maxMissedTicks bounds how many ticks a process gets at once when it was stopped for long.
 const maxMissedTicks = 200
 
 func (w *World) addNode(id raft.NodeID) *node {
-	n := &node{world: w, id: id, index: len(w.nodes)}
+	n := &node{world: w, id: id, index: len(w.nodes), removedAt: never}
 	n.disk = newDisk(w, n)
 	n.rate = w.trouble.tickRate(w.options.Tick)
 	w.nodes = append(w.nodes, n)
@@ -102,9 +114,15 @@ func (w *World) start(n *node) error {
 		return err
 	}
 	n.last, n.term = state.Last, state.HardState.Term
+	voters := w.voters
+	if n.joins {
+		voters = nil
+	}
 	n.replica, err = replica.New(replica.Config{
-		ID: n.id, Voters: w.voters, Store: n.disk, Bus: port{w, n}, Seed: w.seeds.next(), Observer: witness{n},
+		ID: n.id, Voters: voters, Upstreams: n.upstreams, Store: n.disk, Bus: port{w, n}, Seed: w.seeds.next(), Observer: witness{n},
 		ElectionTicks: w.options.ElectionTicks, HeartbeatTicks: w.options.HeartbeatTicks, Tick: w.options.Tick,
+		LeaseDrift: w.trouble.drift, MaxLeaderTicks: w.operators.maxReign, AtMaxReign: w.operators.atMaxReign,
+		Snapshots: w.operators.snapshots,
 	})
 	if err != nil {
 		n.replica = nil
@@ -115,7 +133,7 @@ func (w *World) start(n *node) error {
 	w.judgeStart(n)
 	phase := w.trouble.dice.between(0, n.rate)
 	w.schedule(event{at: w.now + phase, kind: evTick, node: uint8(n.index), id: uint64(n.life)})
-	if n.busy > w.now {
+	if n.waits = n.busy > w.now; n.waits {
 		w.schedule(event{at: n.busy, kind: evFlush, node: uint8(n.index), id: uint64(n.life)})
 	}
 	return nil
@@ -130,7 +148,7 @@ func (n *node) begin() {
 func (n *node) alive() bool { return n.replica != nil }
 
 // idle tells whether the process takes work now.
-func (n *node) idle() bool { return !n.frozen && !n.stalled && n.busy <= n.world.now }
+func (n *node) idle() bool { return !n.frozen && !n.stalled && !n.waits }
 
 func (w *World) tick(n *node) {
 	w.schedule(event{at: w.now + n.rate, kind: evTick, node: uint8(n.index), id: uint64(n.life)})
@@ -181,6 +199,12 @@ func (w *World) take(n *node, x work) {
 		w.serve(n, x.id)
 	case workStatus:
 		w.tellStatus(n, x.id)
+	case workAsk:
+		w.change(n, x.id)
+	case workOrder:
+		w.obey(n, order(x.ref))
+	case workSession:
+		w.serveSession(n)
 	}
 }
 
@@ -220,6 +244,7 @@ func (w *World) process(n *node) {
 		w.leave(n, len(n.said))
 		return
 	}
+	n.waits = true
 	w.leave(n, n.early)
 	life := uint64(n.life)
 	if n.doom == doomBeforeSync {
@@ -261,6 +286,7 @@ func (w *World) flushed(n *node) {
 		w.crash(n)
 		return
 	}
+	n.waits = false
 	w.judge(n)
 	w.leave(n, len(n.said))
 	w.wake(n)
@@ -301,6 +327,9 @@ func (w *World) crash(n *node) {
 		return
 	}
 	w.reached.Crashes++
+	if c := n.replica.Core(); c.Leads() && c.Configuration().Joint() {
+		w.reached.LeadersKilledInJoint++
+	}
 	if n.busy > w.now {
 		w.reached.CrashesInWrite++
 	}
@@ -314,7 +343,7 @@ func (w *World) bury(n *node) {
 	n.life++ // what is scheduled for the process is void
 	w.check.Stop(n.id)
 	n.replica = nil
-	n.frozen, n.stalled, n.doom, n.missed = false, false, doomNone, 0
+	n.frozen, n.stalled, n.waits, n.doom, n.missed = false, false, false, doomNone, 0
 	net := &w.network
 	for _, o := range n.said {
 		if o.kind == outAnswer {
@@ -340,10 +369,14 @@ func (w *World) bury(n *node) {
 	}
 }
 
-// die ends a process that cannot go on. Only a disk that fails is a reason.
+// die ends a process that cannot go on. Only a disk that fails is a reason, and the end of its reign where that
+// was asked for.
 func (w *World) die(n *node, err error) {
 	w.trace.note(w.now, "dies", n, 0)
-	expected := errors.Is(err, errSync) || errors.Is(err, errFull)
+	expected := errors.Is(err, errSync) || errors.Is(err, errFull) || errors.Is(err, raft.ErrReignOver)
+	if errors.Is(err, raft.ErrReignOver) {
+		w.reached.Exits++
+	}
 	w.bury(n)
 	if expected {
 		w.trouble.revive(w, n)
@@ -355,7 +388,7 @@ func (w *World) die(n *node, err error) {
 
 // restart starts a dead node's process.
 func (w *World) restart(n *node) error {
-	if n.lost {
+	if n.lost || n.standing == standingStopped {
 		return fmt.Errorf("sim: %s is lost for good", n.id)
 	}
 	if n.alive() {

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"slices"
 	"time"
 
 	"coup/checker"
@@ -21,11 +22,10 @@ type round struct {
 // observeTimeout bounds one question to one node about itself.
 const observeTimeout = 400 * time.Millisecond
 
-// Observe implements runner.World.
+// Observe implements runner.World. Only members are asked: of a node that is none nothing is owed.
 func (w *World) Observe(done func(runner.Round)) {
-	count := w.options.Nodes
 	w.clients.lastID++
-	r := &round{id: w.clients.lastID, asked: w.now, answers: make([]checker.Observation, count), waiting: make([]bool, count), left: count, done: done}
+	r := &round{id: w.clients.lastID, asked: w.now, done: done}
 	w.rounds = append(w.rounds, r)
 	w.schedule(event{at: w.now + w.clients.latency(w), kind: evObserve, id: r.id})
 }
@@ -42,13 +42,17 @@ func (w *World) round(id uint64) *round {
 // observe is the arrival of the question at the nodes.
 func (w *World) observe(id uint64) {
 	r := w.round(id)
-	for i := range r.waiting {
-		n := w.nodes[i]
-		r.answers[i] = checker.Observation{Node: string(n.id), Asked: r.asked, Time: r.asked + observeTimeout, Error: "timeout: no answer in time"}
-		r.waiting[i] = true
+	members, _ := w.configured()
+	r.answers, r.waiting = make([]checker.Observation, len(w.nodes)), make([]bool, len(w.nodes))
+	for i, n := range w.nodes {
+		if r.waiting[i] = members.Contains(n.id); r.waiting[i] {
+			r.left++
+			r.answers[i] = checker.Observation{Node: string(n.id), Asked: r.asked, Time: r.asked + observeTimeout, Error: "timeout: no answer in time"}
+		}
 	}
 	for i := range r.waiting {
 		switch n := w.nodes[i]; {
+		case !r.waiting[i]:
 		case !n.alive():
 			w.silence(n, id)
 		case n.idle():
@@ -64,7 +68,7 @@ func (w *World) observe(id uint64) {
 
 // tellStatus is a node's answer. It tells only what is durable: the process is not writing.
 func (w *World) tellStatus(n *node, id uint64) {
-	if r := w.round(id); r != nil && r.waiting[n.index] {
+	if r := w.round(id); r != nil && n.index < len(r.waiting) && r.waiting[n.index] {
 		r.answers[n.index] = observation(n, n.replica.Status())
 		w.answered(r, n)
 	}
@@ -72,7 +76,7 @@ func (w *World) tellStatus(n *node, id uint64) {
 
 // silence is the answer of a node that is dead.
 func (w *World) silence(n *node, id uint64) {
-	if r := w.round(id); r != nil && r.waiting[n.index] {
+	if r := w.round(id); r != nil && n.index < len(r.waiting) && r.waiting[n.index] {
 		r.answers[n.index].Error = "unreachable: connection refused"
 		w.answered(r, n)
 	}
@@ -93,7 +97,8 @@ func (w *World) tellObserved(id uint64) {
 		if r.id == id {
 			w.rounds = append(w.rounds[:i], w.rounds[i+1:]...)
 			w.told = true
-			r.done(runner.Round{Nodes: r.answers, Deaths: w.deaths})
+			members := slices.DeleteFunc(r.answers, func(o checker.Observation) bool { return o.Node == "" })
+			r.done(runner.Round{Nodes: members, Deaths: w.deaths})
 			return
 		}
 	}

@@ -24,6 +24,12 @@ const (
 	evObserved // id is a round
 	evTrouble  // ref is a trouble
 	evRestart  // id is the life that ended
+	evAdmin    // ref is an administrator
+	evAsk      // id is an ask
+	evOperator
+	evOrder // ref is an order
+	evSession
+	evSessionAsk
 	evTick
 	evFlush
 	evCrash

@@ -13,6 +13,27 @@ type Reached struct {
 	SnapshotsInstalled int `json:"snapshots_installed"`
 	Compactions        int `json:"compactions"` // of a log
 
+	Changes              int `json:"changes"` // of members, asked of a node
+	Changed              int `json:"changed"` // of these, answered as done
+	Joint                int `json:"joint"`   // joint configurations appended by a leader
+	LeadersKilledInJoint int `json:"leaders_killed_in_joint"`
+	Removed              int `json:"removed"` // nodes proven to be no member
+	Wiped                int `json:"wiped"`   // of these
+
+	Transfers int `json:"transfers"`  // begun
+	StepDowns int `json:"step_downs"` // likewise
+	Exits     int `json:"exits"`      // of leaders whose reign was over
+
+	IndexReads    int `json:"index_reads"`     // answered by a leader that asked a quorum
+	LeaseReads    int `json:"lease_reads"`     // answered by a leader by its lease
+	FollowerReads int `json:"follower_reads"`  // answered by another voter or learner
+	ReadOnlyReads int `json:"read_only_reads"` // answered by a read-only peer
+
+	Sessions int `json:"sessions"` // opened
+	Expired  int `json:"expired"`  // commands refused because their session had ended
+	Retried  int `json:"retried"`  // commands of a session that were sent again
+	Repeated int `json:"repeated"` // of these, found to have been executed before
+
 	Lost              int `json:"lost"`                // messages
 	Duplicated        int `json:"duplicated"`          // messages
 	Held              int `json:"held"`                // messages, for long

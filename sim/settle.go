@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"fmt"
 	"time"
 
 	"coup/history"
@@ -32,17 +33,26 @@ func (w *World) Settle() error {
 	if !w.probed(answerWithin * election) {
 		return w.owed("L2", "no write was answered within %v of the leader's election", answerWithin*election)
 	}
-	if !w.within(convergeWithin*election, w.converged) {
-		return w.owed("L3", "the nodes' states do not become equal within %v", convergeWithin*election)
+	if !w.within(convergeWithin*election, func() bool { return w.apart() == "" }) {
+		return w.owed("L3", "the members' states do not become equal within %v: %s", convergeWithin*election, w.apart())
 	}
 	before := w.highestTerm()
 	if !w.pass(stableFor * election) {
 		return w.Err()
 	}
-	if after := w.highestTerm(); after != before {
+	if after := w.highestTerm(); after > before+w.mayGrow(stableFor*election) {
 		return w.owed("L4", "the term grew from %d to %d within %v although nothing was wrong", before, after, stableFor*election)
 	}
 	return w.Err()
+}
+
+// mayGrow is by how much the term may grow in a while: each end of a reign costs an election, and perhaps
+// a second one.
+func (w *World) mayGrow(d time.Duration) uint64 {
+	if w.operators.maxReign == 0 {
+		return 0
+	}
+	return 2 + 2*uint64(d/(time.Duration(w.operators.maxReign)*w.options.Tick))
 }
 
 func (w *World) owed(check, format string, args ...any) error {
@@ -53,14 +63,16 @@ func (w *World) owed(check, format string, args ...any) error {
 // heal ends all that is wrong.
 func (w *World) heal() {
 	w.trouble.calm()
+	w.members.every, w.operators.every, w.session.every = 0, 0, 0
 	for i := range w.network.links {
 		w.network.links[i].cut = false
 	}
 	for _, n := range w.nodes {
 		n.disk.full = false
 		n.rate = w.options.Tick
+		n.killed = false
 		switch {
-		case n.lost:
+		case n.lost || n.standing == standingStopped:
 		case !n.alive():
 			// What it comes to is noted there.
 			_ = w.restart(n)
@@ -95,21 +107,22 @@ func (w *World) pass(d time.Duration) bool {
 	return w.failure == nil && !w.closed
 }
 
-// leader is the one that all nodes follow, if there is one.
+// leader is the one that all members but the read-only follow, if there is one.
 func (w *World) leader() *node {
 	var leader *node
-	var term uint64
+	members, _ := w.configured()
 	for _, n := range w.nodes {
-		if !n.alive() {
-			continue
-		}
-		c := n.replica.Core()
-		if c.Leader() == "" || term != 0 && c.Term() != term {
-			return nil
-		}
-		term = c.Term()
-		if c.Leads() {
+		if n.alive() && n.replica.Core().Leads() && (leader == nil || n.replica.Core().Term() > leader.replica.Core().Term()) {
 			leader = n
+		}
+	}
+	if leader == nil || members.Joint() {
+		return nil
+	}
+	for _, id := range members.Replicated() {
+		n := w.nodes[w.find(id)]
+		if n.alive() && (n.replica.Core().Leader() != leader.id || n.replica.Core().Term() != leader.replica.Core().Term()) {
+			return nil
 		}
 	}
 	return leader
@@ -138,25 +151,42 @@ func (w *World) probed(bound time.Duration) bool {
 	return false
 }
 
-// converged tells whether all nodes have applied all there is, and come to the same state.
-func (w *World) converged() bool {
-	names := make([]raft.NodeID, 0, len(w.nodes))
-	for _, n := range w.nodes {
+// apart says why the members have not applied all there is and come to the same state; empty when they have.
+func (w *World) apart() string {
+	members, committed := w.configured()
+	if !committed {
+		return "no leader has committed its configuration"
+	}
+	var names []raft.NodeID
+	var last uint64
+	all := members.Members()
+	for _, id := range all {
+		if n := w.nodes[w.find(id)]; n.alive() {
+			last = max(last, n.replica.Core().LastIndex())
+		}
+	}
+	for _, id := range all {
+		n := w.nodes[w.find(id)]
 		if !n.alive() {
 			continue
 		}
 		c := n.replica.Core()
-		if c.Applied() != c.Commit() || c.Applied() != c.LastIndex() {
-			return false
+		if c.Applied() != last || c.LastIndex() != last {
+			return fmt.Sprintf("%s has applied %d and holds %d, of %d", id, c.Applied(), c.LastIndex(), last)
 		}
 		names = append(names, n.id)
 	}
-	return w.check.Converged(names...) == nil
+	if err := w.check.Converged(names...); err != nil {
+		return err.Error()
+	}
+	return ""
 }
 
+// highestTerm is that of any member.
 func (w *World) highestTerm() (term uint64) {
-	for _, n := range w.nodes {
-		if n.alive() {
+	members, _ := w.configured()
+	for _, id := range members.Replicated() {
+		if n := w.nodes[w.find(id)]; n.alive() {
 			term = max(term, n.replica.Core().Term())
 		}
 	}

@@ -2,14 +2,17 @@ package sim
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
+
+	"coup/raftnode/raft"
 )
 
 // Troubles are what may go wrong by itself, by the names that Options.Trouble takes.
 func Troubles() []string {
-	return []string{"messages", "crashes", "disk", "clocks", "pauses"}
+	return []string{"messages", "crashes", "disk", "clocks", "pauses", "membership", "operator"}
 }
 
 // trouble is what goes wrong in a world, as drawn from its seed. Zero odds and intervals are off.
@@ -26,6 +29,7 @@ type trouble struct {
 	fill           time.Duration // between two full disks, on average
 
 	slack float64 // a clock is off by at most that part
+	drift int     // the percentage by which two clocks may thus differ; 0 where nobody relies on it
 
 	crash        time.Duration // between two crashes, on average
 	crashInWrite odds          // of a write
@@ -53,6 +57,7 @@ func newTrouble(o Options) (trouble, error) {
 	t.latency = pick(&d, ms/2, ms, 2*ms, 10*ms)
 	t.quick = pick(&d, ms/4, ms, 2*ms)
 	t.inOrder = true
+	t.drift = 1
 	// Each is drawn whether it is wanted or not, so that one trouble more leaves the others alone.
 	for _, draw := range []struct {
 		name string
@@ -74,7 +79,10 @@ func newTrouble(o Options) (trouble, error) {
 			t.failSync = chances(pick(&d, 0, 0, 0.0002, 0.001))
 			t.fill = pick(&d, 0, 0, 10*time.Second)
 		}},
-		{"clocks", func() { t.slack = pick(&d, 0.01, 0.05, 0.1) }},
+		{"clocks", func() {
+			t.slack = pick(&d, 0.01, 0.05, 0.1)
+			t.drift = 1 + int(math.Ceil(200*t.slack/(1+t.slack)))
+		}},
 		{"pauses", func() { t.stall = pick(&d, 0, 2*time.Second, 5*time.Second) }},
 	} {
 		before := t
@@ -87,7 +95,7 @@ func newTrouble(o Options) (trouble, error) {
 
 // calm ends all trouble.
 func (t *trouble) calm() {
-	*t = trouble{dice: t.dice, latency: t.latency, quick: t.quick, inOrder: t.inOrder}
+	*t = trouble{dice: t.dice, latency: t.latency, quick: t.quick, inOrder: t.inOrder, slack: t.slack, drift: t.drift}
 }
 
 // tickRate draws how long a tick is by the true time.
@@ -127,15 +135,20 @@ func (t *trouble) doom(w *World) doom {
 	return doom(1 + t.dice.below(4))
 }
 
-// spare tells whether a majority remains when one more node is gone.
+// spare tells whether the members go on deciding when one more is gone.
 func (w *World) spare() bool {
+	c, _ := w.configured()
+	return w.spareOf(c.Voters) && (len(c.Outgoing) == 0 || w.spareOf(c.Outgoing))
+}
+
+func (w *World) spareOf(voters []raft.NodeID) bool {
 	gone := 1
-	for _, n := range w.nodes {
-		if !n.alive() || n.frozen || n.stalled {
+	for _, id := range voters {
+		if n := w.nodes[w.find(id)]; !n.alive() || n.frozen || n.stalled {
 			gone++
 		}
 	}
-	return 2*gone < len(w.nodes)
+	return 2*gone < len(voters)
 }
 
 // beginTrouble schedules what happens by itself.

@@ -87,7 +87,11 @@ type World struct {
 	injected []injection // under way, oldest first
 	rounds   []*round    // likewise
 	trouble  trouble
-	seeds    dice // of replicas
+
+	members   membership
+	operators operators
+	session   session
+	seeds     dice // of replicas
 }
 
 var _ runner.World = (*World)(nil)
@@ -102,18 +106,23 @@ func New(o Options) (*World, error) {
 	if w.trouble, err = newTrouble(o); err != nil {
 		return nil, err
 	}
+	w.members, w.operators, w.session = newMembership(o), newOperators(o), newSession(o)
 	w.network = newNetwork(o.Seed)
 	w.clients = newClients(o.Seed)
 	for i := range o.Nodes {
 		w.voters = append(w.voters, raft.NodeID(fmt.Sprintf("n%d", i+1)))
 	}
-	for i := range o.Nodes {
-		n := w.addNode(w.voters[i])
-		if err := w.start(n); err != nil {
-			return nil, fmt.Errorf("sim: starting %s: %w", n.id, err)
+	for _, id := range w.voters {
+		w.addNode(id)
+	}
+	for _, n := range w.nodes {
+		if err := w.restart(n); err != nil && w.failure != nil {
+			return nil, w.failure
 		}
 	}
 	w.beginTrouble()
+	w.beginMembership()
+	w.beginOperators()
 	return w, nil
 }
 
@@ -200,6 +209,22 @@ func (w *World) do(e event) {
 		w.happen(int(e.ref))
 	case evRestart:
 		w.restartByItself(w.nodes[e.node], e.id)
+	case evAdmin:
+		w.administrate(e.ref)
+	case evAsk:
+		w.arriveAsk(w.nodes[e.node], e.id)
+	case evOperator:
+		w.operate()
+	case evOrder:
+		if n := w.nodes[e.node]; n.alive() {
+			w.arrive(n, work{kind: workOrder, ref: e.ref})
+		}
+	case evSession:
+		w.runSession()
+	case evSessionAsk:
+		if n := w.nodes[e.node]; n.alive() {
+			w.arrive(n, work{kind: workSession})
+		}
 	default:
 		n := w.nodes[e.node]
 		if n.life != uint32(e.id) {

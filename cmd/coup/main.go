@@ -74,6 +74,7 @@ itself failed.`,
 	root.AddCommand(
 		newVerify(),
 		newRun(),
+		newSweep(),
 		newCheck(),
 		newClean(),
 		newDoctor(),

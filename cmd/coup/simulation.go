@@ -1,33 +1,11 @@
 package main
 
 import (
-	"errors"
 	"slices"
 	"strings"
 
-	"coup/runner"
 	"coup/sim"
 )
-
-// world is a simulated cluster as a run wants it.
-type world struct{ *sim.World }
-
-// newWorld makes the world of a run.
-func newWorld(o runner.Options) (world, error) {
-	w, err := sim.New(sim.Options{Seed: o.Seed, Nodes: o.Nodes, OpTimeout: o.OpTimeout, Trouble: o.Trouble})
-	return world{w}, err
-}
-
-// Failure implements runner.Simulation.
-func (w world) Failure() *runner.Failure {
-	var failure *sim.Failure
-	if !errors.As(w.Err(), &failure) {
-		return nil
-	}
-	return &runner.Failure{Check: failure.Check, Text: failure.Text, At: failure.At}
-}
-
-var _ runner.Simulation = world{}
 
 // splitTroubles takes the simulator's own troubles out of what --faults lists. What is left, package
 // nemesis knows. "all" means all of both, and named tells what was asked for by its own name.

@@ -18,6 +18,9 @@ import (
 // plainInterval is how often a progress line is printed where no line can be redrawn.
 const plainInterval = 5 * time.Second
 
+// redrawInterval is how often the live line is drawn again where it could be any number of times.
+const redrawInterval = 100 * time.Millisecond
+
 // terminal shows a run to a person. On a terminal the last line is live: redrawn in place, with
 // what is permanent scrolling above it. Elsewhere everything is plain lines. Safe for concurrent
 // use.
@@ -192,6 +195,26 @@ func (t *terminal) Progress(p runner.Progress) {
 		return
 	}
 	t.plain = p.Now
+	t.print("  " + text + "\n")
+}
+
+// Status shows how something stands that has no phases: as the live line, and where none can be
+// redrawn every few seconds. since is how long it has been going on.
+func (t *terminal) Status(since time.Duration, text string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	every := plainInterval
+	if t.live {
+		every = redrawInterval
+	}
+	if since-t.plain < every {
+		return
+	}
+	t.plain = since
+	if t.live {
+		t.draw("  " + text)
+		return
+	}
 	t.print("  " + text + "\n")
 }
 

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -20,6 +21,8 @@ import (
 
 	"coup/raftnode/api"
 	"coup/raftnode/client"
+	"coup/raftnode/fsm"
+	"coup/raftnode/raft"
 )
 
 // asNode makes the test's own program behave as raftnode.
@@ -206,6 +209,65 @@ func TestClusterOutlivesAPowerCut(t *testing.T) {
 	read, err := cluster.client.Read(t.Context(), cluster.leader(t, ""), "k")
 	require.NoError(t, err)
 	require.Equal(t, client.Result{Value: "v", Found: true, Revision: wrote.Revision, Index: read.Index, Term: read.Term, Node: read.Node}, read)
+}
+
+// A client that never heard whether its write succeeded asks the next leader under the same number. It
+// would catch sessions that are one node's own, or that a restart forgets.
+func TestSessionOutlivesItsLeader(t *testing.T) {
+	cluster := startCluster(t, 3)
+	ctx := t.Context()
+	first := cluster.leader(t, "")
+	session, err := cluster.client.OpenSession(ctx, first, time.Minute)
+	require.NoError(t, err)
+	wrote, err := session.Write(ctx, first, "k", "v")
+	require.NoError(t, err)
+	require.False(t, wrote.Repeated)
+	_, err = cluster.client.Write(ctx, first, "k", "another's")
+	require.NoError(t, err)
+	cluster.nodes[first].kill()
+	second := cluster.leader(t, first)
+
+	body := fmt.Sprintf(`{"value":"v","session":%d,"sequence":1,"acked":0}`, session.ID())
+	request, err := http.NewRequest(http.MethodPut, "http://"+cluster.nodes[second].host+":4100/kv/k", strings.NewReader(body))
+	require.NoError(t, err)
+	response, err := http.DefaultClient.Do(request)
+	require.NoError(t, err)
+	defer response.Body.Close()
+	var again api.Answer
+	require.NoError(t, json.NewDecoder(response.Body).Decode(&again))
+	require.True(t, again.Repeated)
+	require.Equal(t, wrote.Revision, again.Revision)
+	read, err := cluster.client.Read(ctx, second, "k")
+	require.NoError(t, err)
+	require.Equal(t, "another's", read.Value)
+
+	require.NoError(t, session.Close(ctx, second))
+	var refused *client.Error
+	_, err = session.Delete(ctx, second, "k")
+	require.ErrorAs(t, err, &refused)
+	require.Equal(t, api.SessionExpired, refused.Type)
+}
+
+// A dump says what each command is, with the fields that it uses.
+func TestCommandsInADump(t *testing.T) {
+	for _, c := range []struct {
+		command fsm.Command
+		want    string
+	}{
+		{fsm.Command{Op: fsm.Write, Key: "k"}, `{"op":"write","key":"k","value":""}`},
+		{fsm.Command{Op: fsm.CAS, Key: "k", Expect: "u", Value: "v", Session: 9, Sequence: 3, Acked: 2},
+			`{"op":"cas","key":"k","expect":"u","value":"v","session":9,"sequence":3,"acked":2}`},
+		{fsm.Command{Op: fsm.Delete, Key: "k"}, `{"op":"delete","key":"k"}`},
+		{fsm.Command{Op: fsm.OpenSession, TTL: 5000}, `{"op":"open-session","ttl_ms":5000}`},
+		{fsm.Command{Op: fsm.CloseSession, Session: 9}, `{"op":"close-session","session":9}`},
+		{fsm.Command{Op: fsm.Clock, Now: 70}, `{"op":"clock","now_ms":70}`},
+	} {
+		line, err := describe(raft.Entry{Index: 1, Data: c.command.Encode()})
+		require.NoError(t, err)
+		got, err := json.Marshal(line.Command)
+		require.NoError(t, err)
+		require.Equal(t, c.want, string(got))
+	}
 }
 
 func TestStoppedNodeCanBeDumped(t *testing.T) {

@@ -6,7 +6,9 @@
 //	GET    /kv/{key}?consistency=stale   Answer   this node's own state, however old; index says how old
 //	PUT    /kv/{key}       WriteRequest  Answer
 //	POST   /kv/{key}/cas   CASRequest    Answer
-//	DELETE /kv/{key}                     Answer
+//	DELETE /kv/{key}       DeleteRequest Answer   the body may be missing
+//	POST   /sessions       SessionRequest SessionAnswer
+//	DELETE /sessions/{id}                SessionAnswer
 //	GET    /raft/status                  Status
 //	GET    /raft/config                  raft.Configuration
 //	GET    /healthz                      Health
@@ -20,12 +22,47 @@ import "coup/raftnode/raft"
 // WriteRequest is the body of PUT /kv/{key}. Value is required and may be empty.
 type WriteRequest struct {
 	Value *string `json:"value"`
+	InSession
 }
 
 // CASRequest is the body of POST /kv/{key}/cas. Both fields are required and may be empty.
 type CASRequest struct {
 	Expect *string `json:"expect"`
 	Value  *string `json:"value"`
+	InSession
+}
+
+// DeleteRequest is the body of DELETE /kv/{key}.
+type DeleteRequest struct {
+	InSession
+}
+
+// InSession makes a request part of a session, in which it takes effect at most once however often it is
+// sent: all three fields, or none. A repetition is answered as the first was, and says so.
+type InSession struct {
+	Session *uint64 `json:"session,omitempty"` // from POST /sessions
+	// Sequence numbers the session's requests from 1; they may come in any order. At most 256 answers
+	// above Acked are kept, with values of 1 MiB in all.
+	Sequence *uint64 `json:"sequence,omitempty"`
+	// Acked is below Sequence: the client has the answers of all requests up to it, and will send none of
+	// them again.
+	Acked *uint64 `json:"acked,omitempty"`
+}
+
+// SessionRequest is the body of POST /sessions.
+type SessionRequest struct {
+	// TTL, at least 1, is in milliseconds of the log's time, which passes only while there is a leader:
+	// the session ends when nothing was sent in it for longer. It may end before that, when more than
+	// 4096 are open.
+	TTL *uint64 `json:"ttl_ms"`
+}
+
+// SessionAnswer is what a request about a session that succeeded is told.
+type SessionAnswer struct {
+	Session uint64      `json:"session"`
+	Index   uint64      `json:"index"` // as in Answer
+	Term    uint64      `json:"term"`
+	Node    raft.NodeID `json:"node"`
 }
 
 // Answer is what a request that succeeded is told.
@@ -36,6 +73,8 @@ type Answer struct {
 	Index    uint64      `json:"index"`    // the node's applied index when it answered
 	Term     uint64      `json:"term"`     // the node's term then
 	Node     raft.NodeID `json:"node"`     // who answered
+	// Repeated: the request had taken effect before, and this is what it was answered then.
+	Repeated bool `json:"repeated,omitempty"`
 }
 
 // ErrorReply is the body of every answer that is not a success.
@@ -60,6 +99,8 @@ type Error struct {
 	Index     uint64      `json:"index,omitempty"`
 	Term      uint64      `json:"term,omitempty"`
 	Node      raft.NodeID `json:"node,omitempty"` // who answered
+	// Repeated: key_not_found or cas_mismatch was the answer to an earlier attempt.
+	Repeated bool `json:"repeated,omitempty"`
 }
 
 // ErrorType names a reason. The values are part of the API.
@@ -75,6 +116,12 @@ const (
 	TooLarge    ErrorType = "too_large"     // 413, definite: the body or the key is too large
 	NoRoute     ErrorType = "no_route"      // 404, definite: no such path, or not by this method
 	Overloaded  ErrorType = "overloaded"    // 503, definite: the queue is full
+	// SessionExpired: 410, definite for this attempt: there is no such session, or no longer. An earlier
+	// attempt with the same sequence may have taken effect; no later one will.
+	SessionExpired ErrorType = "session_expired"
+	// SequenceForgotten: 409, definite for this attempt: the answer to this sequence was acknowledged, or
+	// too many came after it. An earlier attempt may have taken effect; no later one will.
+	SequenceForgotten ErrorType = "sequence_forgotten"
 	// Timeout: 504. Definite for a read, and for a write that was given up before it was proposed.
 	Timeout ErrorType = "timeout"
 	// Unavailable: 503, the node is stopping. Definite under the same conditions as Timeout.

@@ -50,6 +50,8 @@ type Result struct {
 	Index    uint64 // the node's applied index when it answered
 	Term     uint64 // the node's term then
 	Node     string // who answered
+	// Repeated: an earlier attempt in the same session took effect, and this is what it was answered.
+	Repeated bool
 }
 
 // New makes a client of nodes, which maps each node's id to the URL at which this client reaches it.
@@ -106,26 +108,20 @@ func (c *Client) read(ctx context.Context, node, key, query string) (Result, err
 
 // Write sets key to value.
 func (c *Client) Write(ctx context.Context, node, key, value string) (Result, error) {
-	answer, err := c.operate(ctx, node, operation{
-		method: http.MethodPut, key: key, effect: true,
-		values: []string{value}, body: api.WriteRequest{Value: &value},
-	})
+	answer, err := c.operate(ctx, node, write(key, value, api.InSession{}))
 	return result(answer, true, err)
 }
 
 // CAS sets key to value if it holds expect. Otherwise the error is of type api.CASMismatch, or
 // api.KeyNotFound when the key is absent.
 func (c *Client) CAS(ctx context.Context, node, key, expect, value string) (Result, error) {
-	answer, err := c.operate(ctx, node, operation{
-		method: http.MethodPost, key: key, suffix: "/cas", effect: true,
-		values: []string{expect, value}, body: api.CASRequest{Expect: &expect, Value: &value},
-	})
+	answer, err := c.operate(ctx, node, cas(key, expect, value, api.InSession{}))
 	return result(answer, true, err)
 }
 
 // Delete removes key. When it is absent the error is of type api.KeyNotFound.
 func (c *Client) Delete(ctx context.Context, node, key string) (Result, error) {
-	answer, err := c.operate(ctx, node, operation{method: http.MethodDelete, key: key, effect: true})
+	answer, err := c.operate(ctx, node, remove(key, api.InSession{}))
 	return result(answer, false, err)
 }
 
@@ -151,6 +147,28 @@ type operation struct {
 	body                       any      // nil for none
 }
 
+func write(key, value string, in api.InSession) operation {
+	return operation{
+		method: http.MethodPut, key: key, effect: true,
+		values: []string{value}, body: api.WriteRequest{Value: &value, InSession: in},
+	}
+}
+
+func cas(key, expect, value string, in api.InSession) operation {
+	return operation{
+		method: http.MethodPost, key: key, suffix: "/cas", effect: true,
+		values: []string{expect, value}, body: api.CASRequest{Expect: &expect, Value: &value, InSession: in},
+	}
+}
+
+func remove(key string, in api.InSession) operation {
+	op := operation{method: http.MethodDelete, key: key, effect: true}
+	if in != (api.InSession{}) {
+		op.body = api.DeleteRequest{InSession: in}
+	}
+	return op
+}
+
 // operate sends an operation to a node, and on to the leader as long as it is definitely refused.
 func (c *Client) operate(ctx context.Context, node string, op operation) (api.Answer, error) {
 	ctx, cancel := c.bound(ctx)
@@ -159,18 +177,28 @@ func (c *Client) operate(ctx context.Context, node string, op operation) (api.An
 	if err != nil {
 		return api.Answer{}, &Error{Type: api.BadRequest, Message: err.Error(), Definite: true, Node: node, Err: err}
 	}
+	var answer api.Answer
+	node, refused := c.follow(ctx, node, op.method, path, op.query, body, op.effect, &answer)
+	if refused != nil {
+		return api.Answer{}, refused
+	}
+	if answer.Node == "" || answer.Key != op.key {
+		return api.Answer{}, &Error{Type: BadReply, Message: "the answer is about something else", Definite: !op.effect, Node: node}
+	}
+	return answer, nil
+}
+
+// follow sends a request to a node, and on to the leader as long as it is definitely refused. last is
+// the node that was asked last.
+func (c *Client) follow(ctx context.Context, node, method, path, query string, body []byte, effect bool, reply any) (last string, err *Error) {
 	for hops := 0; ; hops++ {
-		var answer api.Answer
-		err := c.exchange(ctx, node, op.method, path, op.query, body, op.effect, &answer)
+		err := c.exchange(ctx, node, method, path, query, body, effect, reply)
 		if err == nil {
-			if answer.Node == "" || answer.Key != op.key {
-				return api.Answer{}, &Error{Type: BadReply, Message: "the answer is about something else", Definite: !op.effect, Node: node}
-			}
-			return answer, nil
+			return node, nil
 		}
 		leader := err.Elsewhere()
 		if _, known := c.nodes[leader]; !known || hops >= c.options.MaxRedirects {
-			return api.Answer{}, err
+			return node, err
 		}
 		node = leader
 	}
@@ -240,7 +268,7 @@ func result(a api.Answer, found bool, err error) (Result, error) {
 
 // Answered is what a node's answer means to its client. found is false of a deletion.
 func Answered(a api.Answer, found bool) Result {
-	return Result{Value: a.Value, Found: found, Revision: a.Revision, Index: a.Index, Term: a.Term, Node: string(a.Node)}
+	return Result{Value: a.Value, Found: found, Revision: a.Revision, Index: a.Index, Term: a.Term, Node: string(a.Node), Repeated: a.Repeated}
 }
 
 // Absent is the result of a read that a node refused with this error because there is no such key; ok

@@ -146,6 +146,8 @@ func TestEveryErrorIsClassed(t *testing.T) {
 		{"bad request", answer(400, fromNode(api.Error{Type: api.BadRequest, Definite: true})), api.BadRequest, true},
 		{"too large", answer(413, fromNode(api.Error{Type: api.TooLarge, Definite: true})), api.TooLarge, true},
 		{"no route", answer(404, fromNode(api.Error{Type: api.NoRoute, Definite: true})), api.NoRoute, true},
+		{"session expired", answer(410, fromNode(api.Error{Type: api.SessionExpired, Definite: true})), api.SessionExpired, true},
+		{"sequence forgotten", answer(409, fromNode(api.Error{Type: api.SequenceForgotten, Definite: true})), api.SequenceForgotten, true},
 		{"overloaded", answer(503, fromNode(api.Error{Type: api.Overloaded, Definite: true})), api.Overloaded, true},
 		{"timeout before the proposal", answer(504, fromNode(api.Error{Type: api.Timeout, Definite: true})), api.Timeout, true},
 		{"timeout after the proposal", answer(504, fromNode(api.Error{Type: api.Timeout})), api.Timeout, false},

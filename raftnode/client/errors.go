@@ -39,6 +39,11 @@ type Error struct {
 	Revision uint64 // with Value, Index and Term: evidence that came with a refusal
 	Index    uint64
 	Term     uint64
+	// Repeated: this refusal was the answer to an earlier attempt.
+	Repeated bool
+	// Sequence is the number of a session's command, with which Session.Retry sends it again as long as
+	// its effect is unknown; 0 outside sessions.
+	Sequence uint64
 	Err      error // the cause, when it is not the node's own answer
 }
 
@@ -74,7 +79,7 @@ func Failed(node string, effect bool, err error) *Error {
 var known = map[api.ErrorType]bool{
 	api.NotLeader: true, api.KeyNotFound: true, api.CASMismatch: true, api.Superseded: true,
 	api.BadRequest: true, api.TooLarge: true, api.NoRoute: true, api.Overloaded: true,
-	api.Timeout: true, api.Unavailable: true,
+	api.Timeout: true, api.Unavailable: true, api.SessionExpired: true, api.SequenceForgotten: true,
 }
 
 // refusal reads an answer that is not a success. What a node did not say is not definite.
@@ -95,6 +100,7 @@ func Refused(node string, effect bool, status int, r api.Error) *Error {
 	return &Error{
 		Type: r.Type, Message: r.Message, Definite: r.Definite || !effect, Node: node, Status: status,
 		Leader: string(r.Leader), Value: r.Value, Revision: r.Revision, Index: r.Index, Term: r.Term,
+		Repeated: r.Repeated,
 	}
 }
 

@@ -79,11 +79,12 @@ func (r *Raft) fetch() {
 	r.early = append(r.early, m)
 }
 
-// stepFetch answers a read-only peer of the configuration in force. A leader leaves that to others.
+// stepFetch answers a read-only peer of the configuration in force. A leader leaves that to others; one
+// that hears no leader does too, for it may have been removed and never learn more.
 func (r *Raft) stepFetch(m Message) error {
 	now := r.inForce()
 	busy := r.role == Leader && len(now.replicated) > 1
-	if busy || !now.IsReadOnly(m.From) || r.fed() {
+	if busy || !now.IsReadOnly(m.From) || r.fed() || !r.hearsLeader() {
 		r.reply(m, Message{Reject: true})
 		return nil
 	}

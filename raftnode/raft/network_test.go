@@ -7,125 +7,115 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"coup/raftnode/raft/confchange"
+	"coup/raftnode/raft/invariant"
 )
 
-// disk is a Storage that forgets nothing and checks nothing.
-type disk struct {
-	hs      HardState
-	base    Base
-	entries []Entry
-	writes  int
-}
-
-func newDisk(voters ...NodeID) *disk {
-	slices.Sort(voters)
-	return &disk{base: Base{Configuration: Configuration{Voters: voters}}}
-}
-
-func (d *disk) Load() (State, error) {
-	s := State{HardState: d.hs, Base: d.base, Last: d.base.Index + uint64(len(d.entries))}
-	for _, e := range d.entries {
-		if e.Type == EntryConfiguration {
-			s.Configurations = append(s.Configurations, e)
-		}
-	}
-	return s, nil
-}
-
-func (d *disk) Entries(lo, hi uint64, maxBytes int) ([]Entry, error) {
-	if lo <= d.base.Index || hi > d.base.Index+uint64(len(d.entries))+1 {
-		return nil, fmt.Errorf("no entries [%d, %d)", lo, hi)
-	}
-	found := d.entries[lo-1-d.base.Index : hi-1-d.base.Index]
-	size := 0
-	for i, e := range found {
-		if size += len(e.Data); i > 0 && size > maxBytes {
-			return found[:i], nil
-		}
-	}
-	return found, nil
-}
-
-func (d *disk) save(rd Ready) {
-	if rd.HardState != nil {
-		d.hs = *rd.HardState
-		d.writes++
-	}
-	if len(rd.Entries) > 0 {
-		d.entries = append(slices.Clip(d.entries[:rd.Entries[0].Index-1-d.base.Index]), rd.Entries...)
-		d.writes++
-	}
-}
-
-// network is some cores, their disks, and the messages between them. After every step it checks
-// what Raft promises of all histories so far; the names I1... are those of the invariants.
+// network is some cores, their disks, and the messages between them. After every step the invariants
+// are checked.
 type network struct {
-	t       require.TestingT
-	nodes   map[NodeID]*Raft
-	disks   map[NodeID]*disk
-	names   []NodeID
-	flying  []Message
-	cut     func(from, to NodeID) bool
-	config  Config
-	seed    uint64
-	applied map[NodeID][]Entry
-	answers map[NodeID][]ReadState
+	t         require.TestingT
+	nodes     map[NodeID]*Raft
+	disks     map[NodeID]*disk
+	names     []NodeID
+	flying    []Message
+	cut       func(from, to NodeID) bool
+	config    Config
+	seed      uint64
+	upstreams map[NodeID][]NodeID // of those that joined later
+	applied   map[NodeID][]Entry
+	answers   map[NodeID][]ReadState
+	checker   *invariant.Checker
 
-	leaders   map[uint64]NodeID // of each term, ever (I1)
-	committed []Entry           // ever, on any node (I4, I5)
-	terms     map[NodeID]uint64 // highest seen (I6)
-	votes     map[NodeID]map[uint64]NodeID
-	elections int
-	truncated int
+	committed []Entry // ever, on any node
+	truncated int     // suffixes that were replaced
+	installed int     // snapshots of others
 }
 
 func newNetwork(t require.TestingT, size int, seed uint64) *network {
 	n := &network{
 		t: t, nodes: map[NodeID]*Raft{}, disks: map[NodeID]*disk{}, seed: seed,
-		applied: map[NodeID][]Entry{}, answers: map[NodeID][]ReadState{},
-		leaders: map[uint64]NodeID{}, terms: map[NodeID]uint64{}, votes: map[NodeID]map[uint64]NodeID{},
+		applied: map[NodeID][]Entry{}, answers: map[NodeID][]ReadState{}, checker: invariant.New(),
+		upstreams: map[NodeID][]NodeID{},
 	}
 	for i := range size {
 		n.names = append(n.names, NodeID(fmt.Sprintf("n%d", i+1)))
 	}
 	for _, id := range n.names {
 		n.disks[id] = newDisk(slices.Clone(n.names)...)
-		n.votes[id] = map[uint64]NodeID{}
 		n.start(id)
 	}
 	return n
 }
 
+// join starts an empty node that knows no members, and whom to ask should it become a read-only peer.
+func (n *network) join(id NodeID) {
+	n.upstreams[id] = slices.Clone(n.names)
+	n.names = append(n.names, id)
+	n.disks[id] = newDisk()
+	n.start(id)
+}
+
 func (n *network) start(id NodeID) {
 	c := n.config
 	n.seed++
-	c.ID, c.Storage, c.Seed = id, n.disks[id], n.seed
+	c.ID, c.Storage, c.Seed, c.Upstreams = id, n.disks[id], n.seed, n.upstreams[id]
 	r, err := New(c)
 	require.NoError(n.t, err)
 	n.nodes[id], n.applied[id] = r, nil
-	require.GreaterOrEqual(n.t, r.term, n.terms[id], "I6: %s forgot its term", id)
+	n.holds(n.checker.Start(id, core{r}, n.disks[id]))
+	if n.disks[id].snapshot.Index > 0 {
+		n.restore(id)
+	}
 }
 
-func (n *network) crash(id NodeID) { delete(n.nodes, id) }
+func (n *network) crash(id NodeID) {
+	delete(n.nodes, id)
+	n.checker.Stop(id)
+}
+
+// holds fails the test if an invariant does not hold.
+func (n *network) holds(err error) {
+	if err != nil {
+		require.NoError(n.t, err)
+	}
+}
+
+func (n *network) restore(id NodeID) {
+	s := n.disks[id].snapshot
+	n.applied[id] = n.disks[id].restored(n.t)
+	m := invariant.Mark{Index: s.Index, Term: s.Term, Checksum: s.Checksum}
+	n.holds(n.checker.Restore(id, m, s.Configuration, stateHash(n.applied[id])))
+}
+
+// stateHash tells states apart that came from different entries: checksums are cumulative.
+func stateHash(applied []Entry) uint64 { return uint64(applied[len(applied)-1].Checksum) }
+
+func (n *network) send(id NodeID, messages []Message) {
+	for _, m := range messages {
+		n.holds(n.checker.Sent(id, promise(m)))
+	}
+	n.flying = append(n.flying, messages...)
+}
 
 // process does what a driver does for one Ready. crashAt, if positive, ends the node after that many
 // of the parts: early messages, the write, the messages.
 func (n *network) process(id NodeID, crashAt int) {
 	r := n.nodes[id]
 	for r != nil {
-		last := n.disks[id].base.Index + uint64(len(n.disks[id].entries))
+		last := n.disks[id].LastIndex()
 		rd, err := r.Ready()
 		require.NoError(n.t, err)
 		if rd.Empty() {
 			break
 		}
-		n.flying = append(n.flying, rd.Early...)
+		n.send(id, rd.Early)
 		if crashAt == 1 {
 			n.crash(id)
 			return
 		}
 		if len(rd.Entries) > 0 && rd.Entries[0].Index <= last {
-			require.NotEqual(n.t, Leader, r.role, "I2: leader %s rewrites its log", id)
 			n.truncated++
 		}
 		n.disks[id].save(rd)
@@ -133,7 +123,11 @@ func (n *network) process(id NodeID, crashAt int) {
 			n.crash(id)
 			return
 		}
-		n.flying = append(n.flying, rd.Messages...)
+		if rd.Install != nil {
+			n.installed++
+			n.restore(id)
+		}
+		n.send(id, rd.Messages)
 		if crashAt == 3 {
 			n.crash(id)
 			return
@@ -144,51 +138,33 @@ func (n *network) process(id NodeID, crashAt int) {
 		n.answers[id] = append(n.answers[id], rd.Reads...)
 		r.Advance()
 	}
-	n.check(id)
+	n.holds(n.checker.Step(id))
 }
 
 func (n *network) apply(id NodeID, e Entry) {
-	require.EqualValues(n.t, len(n.applied[id])+1, e.Index, "I12: %s applies out of order", id)
 	n.applied[id] = append(n.applied[id], e)
+	n.holds(n.checker.Apply(id, invariant.Mark{Index: e.Index, Term: e.Term, Checksum: e.Checksum}, stateHash(n.applied[id])))
 	if int(e.Index) > len(n.committed) {
 		n.committed = append(n.committed, e)
-		return
 	}
-	require.Equal(n.t, n.committed[e.Index-1], e, "I5: %s applies another entry %d", id, e.Index)
 }
 
-func (n *network) check(id NodeID) {
+// snapshot publishes one of what a node has applied, and truncates its log behind it but for keep entries.
+func (n *network) snapshot(id NodeID, keep uint64) {
 	r := n.nodes[id]
-	if r == nil {
+	if r.Applied() <= r.LatestSnapshot().Index {
 		return
 	}
-	require.GreaterOrEqual(n.t, r.term, n.terms[id], "I6: the term of %s went back", id)
-	n.terms[id] = r.term
-	if r.vote != "" {
-		if before, voted := n.votes[id][r.term]; voted {
-			require.Equal(n.t, before, r.vote, "I7: %s votes twice in term %d", id, r.term)
-		}
-		n.votes[id][r.term] = r.vote
+	b, err := r.BaseAt(r.Applied())
+	require.NoError(n.t, err)
+	if len(b.Configuration.Voters) == 0 {
+		return // a new member that has not come to the entry that made it one
 	}
-	require.LessOrEqual(n.t, r.log.applied, r.log.commit, "I8")
-	require.LessOrEqual(n.t, r.log.commit, r.log.last(), "I8")
-	if r.role != Leader {
-		return
-	}
-	if _, known := n.leaders[r.term]; !known {
-		n.leaders[r.term] = id
-		n.elections++
-		for _, e := range n.committed {
-			at, err := r.log.at(e.Index)
-			require.NoError(n.t, err, "I4: %s leads term %d without entry %d", id, r.term, e.Index)
-			require.Equal(n.t, e.Checksum, at.checksum, "I4: %s leads term %d with another entry %d", id, r.term, e.Index)
-		}
-	}
-	require.Equal(n.t, n.leaders[r.term], id, "I1: two leaders in term %d", r.term)
-	for peer, p := range r.peers {
-		require.Less(n.t, p.match, p.next, "I9")
-		require.LessOrEqual(n.t, p.match, n.disks[peer].base.Index+uint64(len(n.disks[peer].entries)), "I9: match of %s is not durable", peer)
-	}
+	r.Snapshotted(n.disks[id].publish(b, n.applied[id]))
+	b, err = r.BaseAt(r.Truncatable(keep, 4*keep))
+	require.NoError(n.t, err)
+	n.disks[id].truncate(b)
+	r.Truncated(b)
 }
 
 // deliver hands over message i, if there is somebody to take it.
@@ -257,31 +233,46 @@ func (n *network) isolate(cut ...NodeID) {
 
 func (n *network) heal() { n.cut = nil }
 
-// TestRandomSchedules would catch most bugs of elections, replication and commitment: under random
-// delays, losses, duplicates, cuts and crashes at every point of a write, the invariants hold after
-// every step; healed, the cluster elects a leader, answers and converges.
+// TestRandomSchedules would catch most bugs of elections, replication, commitment, membership and
+// snapshots: under random delays, losses, duplicates, cuts, changes of members, snapshots, truncations,
+// and crashes at every point of a write, the invariants hold after every step; healed, the cluster
+// elects a leader, answers and converges.
 func TestRandomSchedules(t *testing.T) {
 	seeds := 400
 	if testing.Short() {
 		seeds = 50
 	}
-	elections, truncated := 0, 0
+	elections, truncated, installed, changed := 0, 0, 0, 0
 	for seed := range seeds {
 		n := runRandomSchedule(t, uint64(seed))
-		elections += n.elections
+		elections += n.checker.Leaders()
 		truncated += n.truncated
+		installed += n.installed
+		for _, e := range n.committed {
+			if e.Type == EntryConfiguration {
+				changed++
+			}
+		}
 	}
 	require.Greater(t, elections, 2*seeds, "the schedules force too few elections to prove anything")
 	require.Greater(t, truncated, seeds/4, "the schedules truncate too few suffixes to prove anything")
+	require.Greater(t, installed, seeds/4, "the schedules install too few snapshots to prove anything")
+	require.Greater(t, changed, seeds, "the schedules change members too rarely to prove anything")
 }
 
 func runRandomSchedule(t *testing.T, seed uint64) *network {
 	rng := rand.New(rand.NewPCG(seed, 1))
 	n := newNetwork(t, 3+2*rng.IntN(2), seed*1000)
 	dropRate, duplicateRate, crashRate := rng.IntN(20), rng.IntN(20), rng.IntN(8)
-	acknowledged, readID := uint64(0), uint64(0)
-	floor := map[uint64]uint64{} // of each read, what was committed when it was asked
-	for step := range 3000 {
+	batchRate := []int{0, 0, 30, 70}[rng.IntN(4)] // of events that are processed along with later ones
+	changeRate, snapshotRate, keep := rng.IntN(4), rng.IntN(4), uint64(rng.IntN(8))
+	if changeRate > 0 {
+		n.join("s1")
+		n.join("s2")
+	}
+	readID := uint64(0)
+	floor := map[uint64]uint64{} // of each read, what it must at least see
+	for step := range 4000 {
 		id := n.names[rng.IntN(len(n.names))]
 		r := n.nodes[id]
 		switch k := rng.IntN(100); {
@@ -291,7 +282,7 @@ func runRandomSchedule(t *testing.T, seed uint64) *network {
 			}
 		case k < 25:
 			r.Tick()
-		case k < 75 && len(n.flying) > 0:
+		case k < 70 && len(n.flying) > 0:
 			i := rng.IntN(min(len(n.flying), 12))
 			id = n.flying[i].To
 			if rng.IntN(100) < dropRate {
@@ -299,12 +290,21 @@ func runRandomSchedule(t *testing.T, seed uint64) *network {
 			} else {
 				n.deliver(i, rng.IntN(100) < duplicateRate)
 			}
-		case k < 85:
+		case k < 80:
 			_, _, _ = r.Propose([]byte(fmt.Sprint(step)))
+		case k < 85:
+			if l := n.leader(); l != nil && rng.IntN(6) < changeRate {
+				id = l.config.ID
+				_, _, _ = l.ProposeChange(n.randomChanges(rng))
+			} else if rng.IntN(10) < snapshotRate {
+				n.snapshot(id, keep)
+			} else if rng.IntN(20) == 0 {
+				_ = r.Transfer(n.names[rng.IntN(len(n.names))])
+			}
 		case k < 92:
 			readID++
 			if r.ReadIndex(readID) == nil {
-				floor[readID] = acknowledged
+				floor[readID] = n.checker.BeginRead()
 			}
 		case k == 92:
 			n.isolate(n.names[:1+rng.IntN(len(n.names)-1)]...)
@@ -314,7 +314,9 @@ func runRandomSchedule(t *testing.T, seed uint64) *network {
 		case k < 96:
 			n.heal()
 		}
-		if n.nodes[id] != nil {
+		// A snapshot that was received can be read by others only once it is installed.
+		batched := rng.IntN(100) < batchRate && n.nodes[id] != nil && n.nodes[id].install == nil
+		if n.nodes[id] != nil && !batched {
 			crashAt := 0
 			if rng.IntN(300) < crashRate {
 				crashAt = 1 + rng.IntN(3)
@@ -324,12 +326,13 @@ func runRandomSchedule(t *testing.T, seed uint64) *network {
 		for _, id := range n.names {
 			for _, a := range n.answers[id] {
 				if a.Err == nil {
-					require.GreaterOrEqual(t, a.Index, floor[a.ID], "I16: seed %d: a read misses what was committed before it", seed)
+					n.holds(n.checker.AnswerRead(floor[a.ID], a.Index))
 				}
 			}
 			n.answers[id] = nil
 		}
-		acknowledged = uint64(len(n.committed))
+		// Whatever is committed may have been acknowledged.
+		n.checker.Acknowledged(n.checker.Committed())
 		if t.Failed() {
 			t.Fatalf("seed %d, step %d", seed, step)
 		}
@@ -342,15 +345,45 @@ func runRandomSchedule(t *testing.T, seed uint64) *network {
 		}
 	}
 	n.drain()
+	n.elect()
+	n.settle(100) // a change that was under way ends
 	leader := n.elect()
-	_, _, err := leader.Propose([]byte("last"))
-	require.NoError(t, err)
-	n.settle(30)
 	for _, id := range n.names {
+		if !leader.Configuration().Contains(id) {
+			n.crash(id) // or a read-only peer may go on asking it, and learn nothing new
+		}
+	}
+	n.settle(100)
+	leader = n.elect()
+	_, _, err := leader.Propose([]byte("last"))
+	require.NoError(t, err, "L2: seed %d", seed)
+	n.settle(100)
+	// A read-only peer is on its own: one that an older configuration sends to nodes that serve it no more,
+	// or that does not know yet that it is one, has nobody to tell it.
+	members := slices.DeleteFunc(leader.Configuration().Members(), func(id NodeID) bool {
+		return leader.Configuration().IsReadOnly(id) && n.nodes[id].ConfigurationIndex() != leader.ConfigurationIndex()
+	})
+	require.NoError(t, n.checker.Converged(members...), "seed %d", seed)
+	for _, id := range members {
 		require.Equal(t, n.committed, n.applied[id], "L3: seed %d: %s did not converge", seed, id)
 	}
 	require.Equal(t, "last", string(n.committed[len(n.committed)-1].Data), "L2: seed %d", seed)
 	return n
+}
+
+// randomChanges are one to three; most of them are refused.
+func (n *network) randomChanges(rng *rand.Rand) []confchange.Change {
+	var changes []confchange.Change
+	for range 1 + rng.IntN(3) {
+		changes = append(changes, confchange.Change{
+			Op: []confchange.Op{
+				confchange.Add, confchange.AddLearner, confchange.AddReadOnly,
+				confchange.Promote, confchange.Demote, confchange.Remove,
+			}[rng.IntN(6)],
+			Node: n.names[rng.IntN(len(n.names))],
+		})
+	}
+	return changes
 }
 
 // dropped loses message i; its sender hears of it as of a time-out.
@@ -364,6 +397,3 @@ func (r *Raft) dropped(n *network, i int) {
 		sender.Unreachable(Message{Type: m.Type - 1, To: m.From, Term: sender.term, Epoch: m.Epoch, ReadRound: m.ReadRound})
 	}
 }
-
-func (d *disk) Snapshot() (Snapshot, error)      { return Snapshot{}, nil }
-func (d *disk) Chunk(_, _ uint64) (Chunk, error) { return Chunk{}, ErrSnapshotGone }

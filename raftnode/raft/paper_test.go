@@ -4,6 +4,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"coup/raftnode/raft/invariant"
 )
 
 // Each test is named after a claim of the Raft paper (USENIX ATC 2014) or of Ongaro's thesis.
@@ -327,17 +329,21 @@ func TestLogsOfEqualIndexAndTermMustBeEqual(t *testing.T) {
 	other := build(1, 1)
 	other[1].Data = []byte("other")
 	other[1].Checksum = NextChecksum(other[0].Checksum, other[1])
-	n := withLogs(t, build(1, 1), other, build(1, 1))
+	n := withLogs(t, build(1, 1), build(1, 1), build(1, 1))
 	n.isolate("n2")
 	n.force("n1")
 	n.heal()
-	require.NoError(t, n.nodes["n1"].failure)
 	leader := n.nodes["n1"]
-	err := n.nodes["n2"].Step(Message{Type: MsgAppend, From: "n1", To: "n2", Term: leader.term, Index: 2, LogTerm: 1, Checksum: build(1, 1)[1].Checksum})
+	n.disks["n2"].entries = other
+	r, err := New(Config{ID: "n2", Storage: n.disks["n2"]})
+	require.NoError(t, err)
+	var violation *invariant.Violation
+	require.ErrorAs(t, n.checker.Start("n2", core{r}, n.disks["n2"]), &violation, "the test's own check sees it too")
+	err = r.Step(Message{Type: MsgAppend, From: "n1", To: "n2", Term: leader.term, Index: 2, LogTerm: 1, Checksum: build(1, 1)[1].Checksum})
 	var broken *InvariantError
 	require.ErrorAs(t, err, &broken)
 	require.Contains(t, broken.What, "differs from leader n1's")
-	_, err = n.nodes["n2"].Ready()
+	_, err = r.Ready()
 	require.ErrorAs(t, err, &broken, "the node stops")
 }
 
@@ -363,7 +369,7 @@ func TestTwoLeadersInOneTermStopTheNode(t *testing.T) {
 func TestConfigurationInForceOnAppendAndRolledBackOnTruncation_4_1(t *testing.T) {
 	n := newNetwork(t, 3, 3)
 	r := n.nodes["n2"]
-	entry := Entry{Index: 1, Term: 1, Type: EntryConfiguration, Data: []byte(`{"voters":["n1","n2","n3","n4"]}`)}
+	entry := Entry{Index: 1, Term: 1, Type: EntryConfiguration, Data: []byte(`{"voters":["n1","n2","n3","n4"],"outgoing":["n1","n2","n3"]}`)}
 	entry.Checksum = NextChecksum(0, entry)
 	require.NoError(t, r.Step(Message{Type: MsgAppend, From: "n1", To: "n2", Term: 1, Entries: []Entry{entry}}))
 	require.Len(t, r.Configuration().Voters, 4)

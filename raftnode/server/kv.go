@@ -45,7 +45,7 @@ func (s *Server) write(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, http.StatusBadRequest, badRequest("value is missing"))
 		return
 	}
-	s.serve(w, r, "write", &request{command: fsm.Command{Op: fsm.Write, Value: *body.Value}})
+	s.change(w, r, "write", body.InSession, fsm.Command{Op: fsm.Write, Value: *body.Value})
 }
 
 func (s *Server) cas(w http.ResponseWriter, r *http.Request) {
@@ -57,11 +57,36 @@ func (s *Server) cas(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, http.StatusBadRequest, badRequest("expect or value is missing"))
 		return
 	}
-	s.serve(w, r, "cas", &request{command: fsm.Command{Op: fsm.CAS, Expect: *body.Expect, Value: *body.Value}})
+	s.change(w, r, "cas", body.InSession, fsm.Command{Op: fsm.CAS, Expect: *body.Expect, Value: *body.Value})
 }
 
 func (s *Server) delete(w http.ResponseWriter, r *http.Request) {
-	s.serve(w, r, "delete", &request{command: fsm.Command{Op: fsm.Delete}})
+	content, ok := s.body(w, r)
+	if !ok {
+		return
+	}
+	var body api.DeleteRequest
+	if len(content) > 0 && !s.parse(w, content, &body) {
+		return
+	}
+	s.change(w, r, "delete", body.InSession, fsm.Command{Op: fsm.Delete})
+}
+
+// change has the replica answer a command about the key in the path, in the session that its request
+// names, if any.
+func (s *Server) change(w http.ResponseWriter, r *http.Request, op string, in api.InSession, c fsm.Command) {
+	switch {
+	case in == api.InSession{}:
+	case in.Session == nil || in.Sequence == nil || in.Acked == nil:
+		s.refuse(w, http.StatusBadRequest, badRequest("session, sequence and acked come together"))
+		return
+	case *in.Session == 0 || *in.Acked >= *in.Sequence:
+		s.refuse(w, http.StatusBadRequest, badRequest("session is at least 1, and acked less than sequence"))
+		return
+	default:
+		c.Session, c.Sequence, c.Acked = *in.Session, *in.Sequence, *in.Acked
+	}
+	s.serve(w, r, op, &request{command: c})
 }
 
 // serve has the replica answer a request about the key in the path.
@@ -76,37 +101,54 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, op string, q *req
 		return
 	}
 	q.command.Key = key
+	if _, answer := s.ended(w, r, op, q); answer != nil {
+		reply(w, http.StatusOK, answer)
+	}
+}
+
+// ended waits for the end of a request. What did not succeed it has answered, and then answer is nil.
+func (s *Server) ended(w http.ResponseWriter, r *http.Request, op string, q *request) (result replica.Result, answer *api.Answer) {
 	begun := time.Now()
 	ctx, cancel := context.WithTimeout(r.Context(), s.o.RequestTimeout)
 	result, err := s.loop.do(ctx, q)
 	cancel()
 	s.o.Metrics.latency.WithLabelValues(op).Observe(time.Since(begun).Seconds())
-	status, answer, refusal := Outcome(s.o.ID, key, q.read, result, err)
+	status, answer, refusal := Outcome(s.o.ID, q.command.Key, q.read, result, err)
 	if answer != nil {
 		s.o.Metrics.requests.WithLabelValues(op, "ok").Inc()
-		reply(w, status, answer)
-		return
+		return result, answer
 	}
 	if refusal.Leader != "" {
 		refusal.LeaderURL = s.o.ClientURL(refusal.Leader)
 	}
 	s.o.Metrics.requests.WithLabelValues(op, string(refusal.Type)).Inc()
 	s.refuse(w, status, *refusal)
+	return result, nil
 }
 
 // decode reads a body strictly: one JSON object, no field that it does not know, valid UTF-8.
 func (s *Server) decode(w http.ResponseWriter, r *http.Request, into any) bool {
+	body, ok := s.body(w, r)
+	return ok && s.parse(w, body, into)
+}
+
+func (s *Server) body(w http.ResponseWriter, r *http.Request) (body []byte, ok bool) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, s.o.MaxBodyBytes))
 	var large *http.MaxBytesError
 	switch {
 	case errors.As(err, &large):
 		s.refuse(w, http.StatusRequestEntityTooLarge, tooLarge(fmt.Sprintf("a body has at most %d bytes", s.o.MaxBodyBytes)))
-		return false
+		return nil, false
 	case err != nil:
 		s.refuse(w, http.StatusBadRequest, badRequest("the body cannot be read"))
-		return false
+		return nil, false
+	}
+	return body, true
+}
+
+func (s *Server) parse(w http.ResponseWriter, body []byte, into any) bool {
 	// The decoder would replace what is not UTF-8 without a word.
-	case !utf8.Valid(body):
+	if !utf8.Valid(body) {
 		s.refuse(w, http.StatusBadRequest, badRequest("the body is not UTF-8"))
 		return false
 	}

@@ -10,7 +10,7 @@ import (
 	"coup/raftnode/replica"
 )
 
-// Outcome is what the client of a request about a key is told, given what the replica of that node
+// Outcome is what the client of a request about a key, empty for one about a session, is told, given what the replica of that node
 // came to: an answer, or else an error, with the HTTP status of either. read says that the request
 // changes nothing, so that whatever became of it is definite. It does no I/O: a simulated node answers
 // with it too.
@@ -18,6 +18,7 @@ func Outcome(node raft.NodeID, key string, read bool, r replica.Result, err erro
 	if err == nil && r.Code == fsm.OK {
 		return http.StatusOK, &api.Answer{
 			Key: key, Value: r.Value, Revision: r.Revision, Index: r.Index, Term: r.Term, Node: r.Node,
+			Repeated: r.Repeated,
 		}, nil
 	}
 	var e api.Error
@@ -42,10 +43,17 @@ func Unanswered(stopping, begun bool) error {
 
 // refusedByState is what a command or a query that the state machine refused is told.
 func refusedByState(r replica.Result) (status int, e api.Error) {
-	e = api.Error{Definite: true, Revision: r.Revision, Index: r.Index, Term: r.Term, Node: r.Node}
-	if r.Code == fsm.Mismatch {
+	e = api.Error{Definite: true, Revision: r.Revision, Index: r.Index, Term: r.Term, Node: r.Node, Repeated: r.Repeated}
+	switch r.Code {
+	case fsm.Mismatch:
 		e.Type, e.Message, e.Value = api.CASMismatch, "the key holds another value", &r.Value
 		return http.StatusPreconditionFailed, e
+	case fsm.SessionExpired:
+		e.Type, e.Message = api.SessionExpired, "there is no such session, or no longer"
+		return http.StatusGone, e
+	case fsm.SequenceForgotten:
+		e.Type, e.Message = api.SequenceForgotten, "the answer to this sequence is not kept any longer"
+		return http.StatusConflict, e
 	}
 	e.Type, e.Message = api.KeyNotFound, "there is no such key"
 	return http.StatusNotFound, e

@@ -82,6 +82,8 @@ func (s *Server) routes() *http.ServeMux {
 	mux.HandleFunc("PUT /kv/{key}", s.write)
 	mux.HandleFunc("POST /kv/{key}/cas", s.cas)
 	mux.HandleFunc("DELETE /kv/{key}", s.delete)
+	mux.HandleFunc("POST /sessions", s.openSession)
+	mux.HandleFunc("DELETE /sessions/{id}", s.closeSession)
 	mux.HandleFunc("GET /raft/status", s.status)
 	mux.HandleFunc("GET /raft/config", s.configuration)
 	mux.HandleFunc("GET /healthz", s.health)

@@ -44,7 +44,7 @@ func serving(t *testing.T, r Replica, change func(*Options)) (*Server, func(meth
 	}
 }
 
-var answered = replica.Result{Result: fsm.Result{Value: "v", Revision: 5}, Index: 8, Term: 3, Node: "n1"}
+var answered = replica.Result{Result: fsm.Result{Value: "v", Revision: 5, Session: 6}, Index: 8, Term: 3, Node: "n1"}
 
 // Each request must reach the replica as what it is, and carry all the evidence back.
 func TestRequestsReachTheReplica(t *testing.T) {
@@ -60,6 +60,15 @@ func TestRequestsReachTheReplica(t *testing.T) {
 		{"PUT", "/kv/a%2Fb", ` {"value":""} `, fsm.Command{Op: fsm.Write, Key: "a/b"}, ok},
 		{"POST", "/kv/a%2Fb/cas", `{"expect":"u","value":"v"}`, fsm.Command{Op: fsm.CAS, Key: "a/b", Expect: "u", Value: "v"}, ok},
 		{"DELETE", "/kv/a%2Fb", "", fsm.Command{Op: fsm.Delete, Key: "a/b"}, ok},
+		{"PUT", "/kv/a%2Fb", `{"value":"v","session":4,"sequence":2,"acked":1}`,
+			fsm.Command{Op: fsm.Write, Key: "a/b", Value: "v", Session: 4, Sequence: 2, Acked: 1}, ok},
+		{"POST", "/kv/a%2Fb/cas", `{"expect":"u","value":"v","session":4,"sequence":1,"acked":0}`,
+			fsm.Command{Op: fsm.CAS, Key: "a/b", Expect: "u", Value: "v", Session: 4, Sequence: 1}, ok},
+		{"DELETE", "/kv/a%2Fb", `{"session":4,"sequence":1,"acked":0}`, fsm.Command{Op: fsm.Delete, Key: "a/b", Session: 4, Sequence: 1}, ok},
+		{"POST", "/sessions", `{"ttl_ms":5000}`, fsm.Command{Op: fsm.OpenSession, TTL: 5000},
+			`{"session":6,"index":8,"term":3,"node":"n1"}` + "\n"},
+		{"DELETE", "/sessions/4", "", fsm.Command{Op: fsm.CloseSession, Session: 4},
+			`{"session":4,"index":8,"term":3,"node":"n1"}` + "\n"},
 	} {
 		t.Run(c.method+" "+c.path, func(t *testing.T) {
 			r := &scripted{decide: func(fsm.Command) outcome { return outcome{result: answered} }}
@@ -70,6 +79,17 @@ func TestRequestsReachTheReplica(t *testing.T) {
 			require.Equal(t, 1, r.waiting())
 			require.Equal(t, c.want, r.proposals[0].command)
 		})
+	}
+}
+
+// That a request had taken effect before is told, whether it succeeded then or was refused.
+func TestRepetitionsAreTold(t *testing.T) {
+	for _, code := range []fsm.Code{fsm.OK, fsm.NotFound, fsm.Mismatch} {
+		res := answered
+		res.Code, res.Repeated = code, true
+		_, do := serving(t, &scripted{decide: func(fsm.Command) outcome { return outcome{result: res} }}, nil)
+		_, body := do("PUT", "/kv/k", `{"value":"v","session":4,"sequence":1,"acked":0}`)
+		require.Contains(t, body, `"repeated":true`)
 	}
 }
 
@@ -102,6 +122,19 @@ func TestMalformedRequestsAreRefused(t *testing.T) {
 		{"not UTF-8", "PUT", "/kv/k", "{\"value\":\"\xff\"}", 400, api.BadRequest},
 		{"cas without expect", "POST", "/kv/k/cas", `{"value":"v"}`, 400, api.BadRequest},
 		{"cas without value", "POST", "/kv/k/cas", `{"expect":"v"}`, 400, api.BadRequest},
+		{"session alone", "PUT", "/kv/k", `{"value":"v","session":1}`, 400, api.BadRequest},
+		{"sequence alone", "POST", "/kv/k/cas", `{"expect":"u","value":"v","sequence":1}`, 400, api.BadRequest},
+		{"acked missing", "DELETE", "/kv/k", `{"session":1,"sequence":1}`, 400, api.BadRequest},
+		{"session 0", "PUT", "/kv/k", `{"value":"v","session":0,"sequence":1,"acked":0}`, 400, api.BadRequest},
+		{"sequence 0", "PUT", "/kv/k", `{"value":"v","session":1,"sequence":0,"acked":0}`, 400, api.BadRequest},
+		{"acked by itself", "PUT", "/kv/k", `{"value":"v","session":1,"sequence":1,"acked":1}`, 400, api.BadRequest},
+		{"negative sequence", "PUT", "/kv/k", `{"value":"v","session":1,"sequence":-1,"acked":0}`, 400, api.BadRequest},
+		{"delete with a value", "DELETE", "/kv/k", `{"value":"v"}`, 400, api.BadRequest},
+		{"session without body", "POST", "/sessions", ``, 400, api.BadRequest},
+		{"session without ttl", "POST", "/sessions", `{}`, 400, api.BadRequest},
+		{"session with ttl 0", "POST", "/sessions", `{"ttl_ms":0}`, 400, api.BadRequest},
+		{"close of a word", "DELETE", "/sessions/x", "", 400, api.BadRequest},
+		{"close of session 0", "DELETE", "/sessions/0", "", 400, api.BadRequest},
 		{"key not UTF-8", "DELETE", "/kv/%ff", "", 400, api.BadRequest},
 		{"unknown consistency", "GET", "/kv/k?consistency=eventual", "", 400, api.BadRequest},
 		{"unknown parameter", "GET", "/kv/k?stale=true", "", 400, api.BadRequest},
@@ -151,6 +184,10 @@ func TestRefusalsAreTold(t *testing.T) {
 			`{"type":"key_not_found","message":"there is no such key","definite":true,"key":"k","revision":5,"index":8,"term":3,"node":"n1"}`},
 		{"mismatch", refused(fsm.Mismatch), 412,
 			`{"type":"cas_mismatch","message":"the key holds another value","definite":true,"key":"k","value":"v","revision":5,"index":8,"term":3,"node":"n1"}`},
+		{"session expired", refused(fsm.SessionExpired), 410,
+			`{"type":"session_expired","message":"there is no such session, or no longer","definite":true,"key":"k","revision":5,"index":8,"term":3,"node":"n1"}`},
+		{"sequence forgotten", refused(fsm.SequenceForgotten), 409,
+			`{"type":"sequence_forgotten","message":"the answer to this sequence is not kept any longer","definite":true,"key":"k","revision":5,"index":8,"term":3,"node":"n1"}`},
 		{"an error that nobody foresaw", outcome{err: errors.New("odd")}, 503,
 			`{"type":"unavailable","message":"odd","definite":false,"key":"k","node":"n1"}`},
 	} {

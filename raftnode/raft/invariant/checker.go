@@ -34,8 +34,8 @@ type Node interface {
 	LastIndex() uint64
 	// BaseIndex is what the log starts after.
 	BaseIndex() uint64
-	// Mark is what stands at an index in [BaseIndex, LastIndex]; false outside.
-	Mark(index uint64) (Mark, bool)
+	// Entry is what stands at an index in [BaseIndex, LastIndex]; found is false outside.
+	Entry(index uint64) (term uint64, checksum uint32, found bool)
 	// Configuration is the one in force.
 	Configuration() Configuration
 	// ConfigurationIndex is where the one in force stands in the log; at most BaseIndex when it is
@@ -53,7 +53,7 @@ type Disk interface {
 	Vote() NodeID
 	LastIndex() uint64
 	BaseIndex() uint64
-	Mark(index uint64) (Mark, bool) // as of Node
+	Entry(index uint64) (term uint64, checksum uint32, found bool) // as of Node
 }
 
 // Checker knows the history of one cluster: it begins with empty nodes, or with nodes of one base.
@@ -207,6 +207,8 @@ func (c *Checker) Stop(id NodeID) {
 }
 
 // Wipe says that a node's disk was lost on purpose, after the node was removed: the name begins anew.
+// That is safe only once no majority that counts the name can elect any more: a voter that was forgotten
+// votes again, and whoever missed its removal may win by that. I4 tells when one did.
 func (c *Checker) Wipe(id NodeID) {
 	s := c.members[id]
 	if s == nil {
@@ -236,12 +238,11 @@ func (c *Checker) look(s *member) error {
 		term: n.Term(), vote: n.Vote(), leads: n.Leads(), commit: n.Commit(), applied: n.Applied(),
 		base: n.BaseIndex(), configuration: n.ConfigurationIndex(),
 	}
-	last := n.LastIndex()
-	end, ok := n.Mark(last)
-	if !ok {
-		return fmt.Errorf("invariant: %s cannot tell its last entry, %d", s.id, last)
+	now.end.Index = n.LastIndex()
+	var found bool
+	if now.end.Term, now.end.Checksum, found = n.Entry(now.end.Index); !found {
+		return fmt.Errorf("invariant: %s cannot tell its last entry, %d", s.id, now.end.Index)
 	}
-	now.end = end
 	if now != s.was {
 		if err := c.compare(s, now); err != nil {
 			return err

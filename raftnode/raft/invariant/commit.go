@@ -38,14 +38,14 @@ func (c *Checker) holdsCommitted(l logged, now view, index uint64) bool {
 	if index < now.base || index >= uint64(len(c.committed)) || !c.committed[index].known {
 		return index <= now.end.Index
 	}
-	m, ok := l.Mark(index)
+	m, ok := markAt(l, index)
 	return ok && m == c.committed[index].mark(index)
 }
 
 // compareCommit judges a commit index that rose, or that the log changed under: I10, I5. It makes the
 // committed log grow.
 func (c *Checker) compareCommit(s *member, now view) error {
-	if now.leads && now.commit > s.was.commit {
+	if now.commit > s.was.commit && (now.leads || s.was.leads && s.was.term == now.term) {
 		if err := c.decide(s, now); err != nil {
 			return err
 		}
@@ -53,7 +53,7 @@ func (c *Checker) compareCommit(s *member, now view) error {
 	top := c.Committed()
 	if !c.holdsCommitted(s.node, now, min(now.commit, top)) {
 		index := min(now.commit, top)
-		m, _ := s.node.Mark(index)
+		m, _ := markAt(s.node, index)
 		return s.broke("I5", "%s committed up to %d with entry %s, and entry %s is committed at that index.",
 			s.id, now.commit, m, c.committed[index].mark(index))
 	}
@@ -69,7 +69,7 @@ func (c *Checker) compareCommit(s *member, now view) error {
 		}
 	}
 	for index := c.Committed() + 1; index <= now.commit; index++ {
-		m, _ := s.node.Mark(index)
+		m, _ := markAt(s.node, index)
 		c.committed = append(c.committed, commitment{term: m.Term, checksum: m.Checksum, known: true})
 		if v := c.find(index, m.Term); v != nil && v.configuration != 0 {
 			c.settled = append(c.settled, settlement{index, c.configurations[v.configuration-1]})
@@ -88,7 +88,7 @@ func (c *Checker) compareCommit(s *member, now view) error {
 // decide judges a commit index that rose on a leader: I10.
 func (c *Checker) decide(s *member, now view) error {
 	was := s.was
-	m, _ := s.node.Mark(now.commit)
+	m, _ := markAt(s.node, now.commit)
 	if m.Term != now.term {
 		if was.leads && was.term == now.term {
 			return s.broke("I10", "%s leads term %d and committed up to entry %s, of another term.", s.id, now.term, m)
@@ -163,6 +163,6 @@ func (c *Checker) holdsDurably(id NodeID, m Mark) bool {
 	if m.Index < s.disk.BaseIndex() {
 		return true
 	}
-	on, ok := s.disk.Mark(m.Index)
+	on, ok := markAt(s.disk, m.Index)
 	return ok && on == m
 }

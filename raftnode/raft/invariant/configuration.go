@@ -112,7 +112,7 @@ func (c *Checker) compareBase(s *member, now view) error {
 	if now.base < s.was.base {
 		return s.broke("I13", "the log of %s starts after %d, and started after %d.", s.id, now.base, s.was.base)
 	}
-	base, _ := s.node.Mark(now.base)
+	base, _ := markAt(s.node, now.base)
 	if !c.holdsCommitted(s.node, now, now.base) {
 		return s.broke("I13", "the log of %s starts after %s, and entry %s is committed there.",
 			s.id, base, c.committed[now.base].mark(now.base))

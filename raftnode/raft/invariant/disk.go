@@ -30,7 +30,7 @@ type durable struct {
 }
 
 func (s *member) noteDurable() {
-	end, _ := s.disk.Mark(s.disk.LastIndex())
+	end, _ := markAt(s.disk, s.disk.LastIndex())
 	s.durable = durable{s.disk.Term(), s.disk.Vote(), s.disk.BaseIndex(), end}
 }
 
@@ -64,8 +64,8 @@ func (s *member) remembers(n Node, d Disk) error {
 		return s.broke("I7", "%s starts in term %d with a vote for %q, and its disk has one for %s.",
 			s.id, n.Term(), n.Vote(), d.Vote())
 	}
-	mine, _ := n.Mark(n.LastIndex())
-	durable, _ := d.Mark(d.LastIndex())
+	mine, _ := markAt(n, n.LastIndex())
+	durable, _ := markAt(d, d.LastIndex())
 	if mine != durable {
 		return s.broke("I11", "%s starts with a log that ends at %s, and its disk's ends at %s.", s.id, mine, durable)
 	}
@@ -106,8 +106,8 @@ func (c *Checker) Sent(id NodeID, p Promise) error {
 			id, p.Accepted, p.Term, d.LastIndex())
 	}
 	if s.node != nil && s.node.Term() == p.Term {
-		mine, held := s.node.Mark(p.Accepted)
-		durable, kept := d.Mark(p.Accepted)
+		mine, held := markAt(s.node, p.Accepted)
+		durable, kept := markAt(d, p.Accepted)
 		if held && kept && mine != durable {
 			return s.broke("I11", "%s accepts entry %s in term %d, and another is durable there: %s.", id, mine, p.Term, durable)
 		}

@@ -18,19 +18,20 @@ func (d *contents) Vote() NodeID      { return d.vote }
 func (d *contents) BaseIndex() uint64 { return d.base.Index }
 func (d *contents) LastIndex() uint64 { return d.base.Index + uint64(len(d.entries)) }
 
-func (d *contents) Mark(index uint64) (Mark, bool) {
+func (d *contents) Entry(index uint64) (term uint64, checksum uint32, found bool) {
 	switch {
 	case index == d.base.Index:
-		return d.base, true
+		return d.base.Term, d.base.Checksum, true
 	case index < d.base.Index || index > d.LastIndex():
-		return Mark{}, false
+		return 0, 0, false
 	}
-	return d.entries[index-d.base.Index-1], true
+	m := d.entries[index-d.base.Index-1]
+	return m.Term, m.Checksum, m.Index == index
 }
 
 // append adds an entry whose checksum follows from the one before it.
 func (d *contents) append(term uint64) {
-	last, _ := d.Mark(d.LastIndex())
+	last, _ := markAt(d, d.LastIndex())
 	next := Mark{Index: last.Index + 1, Term: term}
 	next.Checksum = crc32.ChecksumIEEE([]byte{byte(last.Checksum), byte(last.Checksum >> 8), byte(last.Checksum >> 16), byte(last.Checksum >> 24), byte(term)})
 	d.entries = append(d.entries, next)
@@ -190,13 +191,13 @@ func (w *cluster) configure(id NodeID, c Configuration) {
 // apply applies the entries up to index, with states that follow from them.
 func (w *cluster) apply(id NodeID, from, to uint64) {
 	for index := from; index <= to; index++ {
-		m, _ := w.nodes[id].Mark(index)
+		m, _ := markAt(w.nodes[id], index)
 		w.note(w.Apply(id, m, 1000+index))
 		w.nodes[id].applied = index
 	}
 }
 
 func (w *cluster) mark(id NodeID, index uint64) Mark {
-	m, _ := w.nodes[id].Mark(index)
+	m, _ := markAt(w.nodes[id], index)
 	return m
 }

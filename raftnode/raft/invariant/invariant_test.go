@@ -240,6 +240,13 @@ var laws = []struct {
 			n.term, n.vote = 4, "n3"
 			w.save("n1")
 			w.note(w.Sent("n1", Promise{Term: 4, VoteFor: "n3"}))
+			// Another node of that name knows of no vote.
+			w.Wipe("n1")
+			w.join("n1", voters("n1", "n2", "n3"))
+			n = w.nodes["n1"]
+			n.term, n.vote = 4, "n2"
+			w.save("n1")
+			w.note(w.Sent("n1", Promise{Term: 4, VoteFor: "n2"}))
 		}},
 
 	{"I8", "n2", "commit goes back",
@@ -390,6 +397,14 @@ var laws = []struct {
 			w.copy("n1", "n2", 1, 0)
 			w.Stop("n2")
 			n.commit = 1
+			w.step("n1")
+		}},
+	{"I10", "n1", "no quorum holds what a leader commits in the step in which it steps down",
+		func(w *cluster) { n := w.lead("n1", 1); n.commit, n.leads = 1, false; w.step("n1") },
+		func(w *cluster) {
+			n := w.lead("n1", 1)
+			w.copy("n1", "n2", 1, 0)
+			n.commit, n.leads = 1, false
 			w.step("n1")
 		}},
 	{"I10", "n1", "a quorum holds it, and not durably",

@@ -43,7 +43,12 @@ func (c *Checker) insert(index uint64, v variant) {
 type logged interface {
 	BaseIndex() uint64
 	LastIndex() uint64
-	Mark(index uint64) (Mark, bool)
+	Entry(index uint64) (term uint64, checksum uint32, found bool)
+}
+
+func markAt(l logged, index uint64) (Mark, bool) {
+	term, checksum, found := l.Entry(index)
+	return Mark{index, term, checksum}, found
 }
 
 // agreement is the last index up to which a log is the one that ended with old; its base when that is
@@ -52,7 +57,7 @@ func (c *Checker) agreement(l logged, old Mark) uint64 {
 	base, last := l.BaseIndex(), l.LastIndex()
 	for old.Index > base {
 		if old.Index <= last {
-			if m, _ := l.Mark(old.Index); m == old {
+			if m, _ := markAt(l, old.Index); m == old {
 				return old.Index
 			}
 		}
@@ -74,7 +79,7 @@ func (c *Checker) compareLog(s *member, now view) (kept uint64, err error) {
 	was, n := s.was, s.node
 	kept = was.end.Index
 	if now.end != was.end {
-		if m, ok := n.Mark(kept); !ok || m != was.end {
+		if m, ok := markAt(n, kept); !ok || m != was.end {
 			kept = c.agreement(n, was.end)
 		}
 	}
@@ -88,10 +93,10 @@ func (c *Checker) compareLog(s *member, now view) (kept uint64, err error) {
 		n.Configurations(kept, c.gather)
 	}
 	used := 0
-	previous, _ := n.Mark(kept)
+	previous, _ := markAt(n, kept)
 	for index := kept + 1; index <= now.end.Index; index++ {
-		m, ok := n.Mark(index)
-		if !ok || m.Index != index {
+		m, found := markAt(n, index)
+		if !found {
 			return kept, s.broke("I3", "%s has no entry %d between its first, %d, and its last, %d.",
 				s.id, index, now.base+1, now.end.Index)
 		}

@@ -96,5 +96,5 @@ func (c *Checker) at(l logged, index uint64) (Mark, bool) {
 		}
 		return c.committed[index].mark(index), true
 	}
-	return l.Mark(index)
+	return markAt(l, index)
 }

@@ -1,0 +1,281 @@
+package sim
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"coup/raftnode/raft"
+	"coup/raftnode/raft/confchange"
+	"coup/raftnode/replica"
+)
+
+// membership is one or two administrators who change the members again and again, each at the node that
+// it takes for the leader or at any other. They remember what they asked for: a node is stopped or wiped
+// only once it is proven to be no member, and while nothing that was asked can make it one again.
+type membership struct {
+	dice  dice
+	every time.Duration // between two requests of one administrator, on average; 0 for none
+	asks  []ask
+	extra int // nodes beyond the first
+}
+
+// ask is a change that was asked for and whose fate is not known.
+type ask struct {
+	id      uint64 // 0 for none
+	changes []confchange.Change
+}
+
+// standing is what the administrators know of a node.
+type standing uint8
+
+const (
+	standingMember  standing = iota // it is one, or was asked to be
+	standingRemoved                 // it was one and is proven to be none; it runs on
+	standingStopped                 // and is stopped for good
+)
+
+const (
+	mostExtra    = 6
+	mostVoters   = 7
+	maxAdmins    = 2
+	removedAfter = 10 * time.Second // a removed node runs on for at most that
+)
+
+// beginMembership schedules the administrators' first requests.
+func (w *World) beginMembership() {
+	if m := &w.members; m.every > 0 {
+		for i := range 1 + m.dice.below(maxAdmins) {
+			w.schedule(event{at: w.now + m.dice.between(0, 2*m.every), kind: evAdmin, ref: int32(i)})
+		}
+	}
+}
+
+// configured is the latest configuration that anybody goes by who has heard of the latest term, and
+// whether it is committed there.
+func (w *World) configured() (c raft.Configuration, committed bool) {
+	var best *raft.Raft
+	for _, n := range w.nodes {
+		if !n.alive() {
+			continue
+		}
+		if k := n.replica.Core(); best == nil || k.Term() > best.Term() || k.Term() == best.Term() && k.Leads() {
+			best = k
+		}
+	}
+	if best == nil {
+		return raft.Configuration{Voters: w.voters}, false
+	}
+	return best.Configuration(), best.Leads() && best.ConfigurationIndex() <= best.Commit()
+}
+
+// administrate has an administrator ask for something.
+func (w *World) administrate(who int32) {
+	m := &w.members
+	if m.every == 0 {
+		return
+	}
+	w.schedule(event{at: w.now + m.dice.between(0, 2*m.every), kind: evAdmin, ref: who})
+	now, committed := w.configured()
+	if len(now.Voters) == 0 {
+		return
+	}
+	w.noteRemoved(now, committed)
+	changes := w.drawChanges(now)
+	if len(changes) == 0 {
+		return
+	}
+	// Mostly at the leader; else at anybody, who may have been deposed and not know.
+	at := m.dice.below(len(w.nodes))
+	if m.dice.below(4) > 0 {
+		for _, n := range w.nodes {
+			if n.alive() && n.replica.Core().Leads() {
+				at = n.index
+			}
+		}
+	}
+	w.clients.lastID++
+	id := w.clients.lastID
+	m.asks = append(m.asks, ask{id: id, changes: changes})
+	for _, c := range changes {
+		if adds(c.Op) {
+			n := w.nodes[w.find(c.Node)]
+			n.asked++
+			n.standing = standingMember
+		}
+	}
+	w.trace.line(w.now, "an administrator asks %s for %v", w.nodes[at].id, changes)
+	w.schedule(event{at: w.now + w.clients.latency(w), kind: evAsk, node: uint8(at), id: id})
+}
+
+// drawChanges draws what to ask for, all in one request.
+func (w *World) drawChanges(now raft.Configuration) []confchange.Change {
+	m := &w.members
+	count := 1
+	if m.dice.below(3) == 0 {
+		count += 1 + m.dice.below(2)
+	}
+	voters, known := len(now.Voters), 0
+	for _, n := range w.nodes[:w.options.Nodes] {
+		if now.Contains(n.id) {
+			known++
+		}
+	}
+	var changes []confchange.Change
+	for range count {
+		var c confchange.Change
+		switch m.dice.below(8) {
+		case 0, 1, 2:
+			c.Op = pick(&m.dice, confchange.Add, confchange.Add, confchange.AddLearner, confchange.AddReadOnly)
+			if voters >= mostVoters {
+				continue
+			}
+			c.Node = w.newcomer(now, c.Op == confchange.AddReadOnly)
+		case 3:
+			c.Op, c.Node = confchange.Promote, pickNode(&m.dice, now.Learners)
+		case 4:
+			c.Op, c.Node = confchange.Demote, pickNode(&m.dice, now.Voters)
+		default:
+			c.Op, c.Node = confchange.Remove, pickNode(&m.dice, now.Members())
+			// Clients know the first nodes only: one of them must lead on.
+			if w.find(c.Node) < w.options.Nodes {
+				if known <= 2 {
+					continue
+				}
+				known--
+			}
+		}
+		if c.Node == "" || slices.ContainsFunc(changes, func(d confchange.Change) bool { return d.Node == c.Node }) {
+			continue
+		}
+		if c.Op == confchange.Demote || c.Op == confchange.Remove && slices.Contains(now.Voters, c.Node) {
+			// Two voters more than are down must stay, so that a majority lives.
+			if voters <= 2 {
+				continue
+			}
+			voters--
+		}
+		changes = append(changes, c)
+	}
+	return changes
+}
+
+// adds tells whether an operation makes a node a member that is none.
+func adds(op confchange.Op) bool {
+	return op == confchange.Add || op == confchange.AddLearner || op == confchange.AddReadOnly
+}
+
+func pickNode(d *dice, from []raft.NodeID) raft.NodeID {
+	if len(from) == 0 {
+		return ""
+	}
+	return from[d.below(len(from))]
+}
+
+// newcomer is a node that runs and is no member: one that was removed, or a new one on a blank disk.
+func (w *World) newcomer(now raft.Configuration, readOnly bool) raft.NodeID {
+	m := &w.members
+	if m.dice.below(2) == 0 {
+		for _, n := range w.nodes {
+			if n.standing != standingStopped && n.alive() && !now.Contains(n.id) && n.readOnly == readOnly {
+				return n.id
+			}
+		}
+	}
+	if m.extra >= mostExtra {
+		return ""
+	}
+	m.extra++
+	n := w.addNode(raft.NodeID(fmt.Sprintf("n%d", len(w.nodes)+1)))
+	n.joins, n.readOnly = true, readOnly
+	n.upstreams = now.Replicated()
+	// What it comes to is noted there.
+	_ = w.restart(n)
+	return n.id
+}
+
+// arriveAsk has a node asked for a change.
+func (w *World) arriveAsk(n *node, id uint64) {
+	if n.alive() {
+		w.arrive(n, work{kind: workAsk, id: id})
+	} else {
+		w.resolve(id)
+	}
+}
+
+// change hands a change to the replica. What is refused is settled; what is not answered may happen yet.
+func (w *World) change(n *node, id uint64) {
+	at := slices.IndexFunc(w.members.asks, func(a ask) bool { return a.id == id })
+	if at < 0 {
+		return
+	}
+	w.reached.Changes++
+	n.replica.Change(w.members.asks[at].changes, func(_ replica.Result, err error) {
+		if err == nil {
+			w.reached.Changed++
+		}
+		if !errors.Is(err, replica.ErrFateUnknown) {
+			w.resolve(id)
+		}
+	})
+}
+
+// resolve forgets an ask whose fate is known.
+func (w *World) resolve(id uint64) {
+	m := &w.members
+	at := slices.IndexFunc(m.asks, func(a ask) bool { return a.id == id })
+	if at < 0 {
+		return
+	}
+	for _, c := range m.asks[at].changes {
+		if adds(c.Op) {
+			w.nodes[w.find(c.Node)].asked--
+		}
+	}
+	m.asks = slices.Delete(m.asks, at, at+1)
+}
+
+// noteRemoved finds who is proven to be no member: the leader has committed a configuration without it,
+// and nothing that was asked for can add it. It runs on for a while, and is then stopped for good, or
+// wiped and free to join anew.
+func (w *World) noteRemoved(now raft.Configuration, committed bool) {
+	m := &w.members
+	for _, n := range w.nodes {
+		switch {
+		case n.standing == standingStopped:
+		case !committed || now.Joint() || now.Contains(n.id) || n.asked > 0:
+			n.removedAt = never
+		case n.removedAt == never:
+			n.removedAt, n.standing = w.now, standingRemoved
+			w.reached.Removed++
+		case w.now-n.removedAt > m.dice.between(0, removedAfter):
+			n.removedAt = never
+			w.retire(n)
+		}
+	}
+}
+
+// retire ends a node that is no member, and perhaps lets it begin anew.
+func (w *World) retire(n *node) {
+	n.killed = true
+	w.crash(n)
+	if w.members.dice.below(2) == 0 {
+		n.standing = standingStopped
+		w.trace.note(w.now, "stopped for good", n, 0)
+		return
+	}
+	w.reached.Wiped++
+	n.disk, n.joins, n.killed = newDisk(w, n), true, false
+	w.check.Wipe(n.id)
+	w.trace.note(w.now, "wiped", n, 0)
+	w.trouble.revive(w, n)
+}
+
+func newMembership(o Options) membership {
+	m := membership{dice: newDice(o.Seed, "membership")}
+	if every := pick(&m.dice, 0, 300*time.Millisecond, time.Second, 3*time.Second); slices.Contains(o.Trouble, "membership") {
+		m.every = every
+	}
+	return m
+}

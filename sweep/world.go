@@ -1,0 +1,28 @@
+package sweep
+
+import (
+	"errors"
+
+	"coup/runner"
+	"coup/sim"
+)
+
+// World is a simulated cluster as a run wants it.
+type World struct{ *sim.World }
+
+// NewWorld makes the world of a run.
+func NewWorld(o runner.Options) (World, error) {
+	w, err := sim.New(sim.Options{Seed: o.Seed, Nodes: o.Nodes, OpTimeout: o.OpTimeout, Trouble: o.Trouble})
+	return World{w}, err
+}
+
+// Failure implements runner.Simulation.
+func (w World) Failure() *runner.Failure {
+	var failure *sim.Failure
+	if !errors.As(w.Err(), &failure) {
+		return nil
+	}
+	return &runner.Failure{Check: failure.Check, Text: failure.Text, At: failure.At}
+}
+
+var _ runner.Simulation = World{}

@@ -116,6 +116,10 @@ func (r *Raft) stepFetch(m Message) error {
 }
 
 func (r *Raft) feedChunk(m Message) error {
+	if r.install != nil {
+		r.reply(m, Message{Reject: true}) // what is not installed yet cannot be read
+		return nil
+	}
 	s := r.snapshot
 	number := uint64(0)
 	if m.Snapshot != nil && m.Snapshot.Same(s) {

@@ -168,6 +168,11 @@ func (w *World) arrive(n *node, x work) {
 		n.inbox = append(n.inbox, x)
 		return
 	}
+	if n.missed > 0 || len(n.inbox) > 0 {
+		n.inbox = append(n.inbox, x)
+		w.wake(n)
+		return
+	}
 	n.begin()
 	w.take(n, x)
 	w.process(n)
@@ -318,7 +323,7 @@ func (w *World) pause(n *node, why *bool) {
 func (w *World) resume(n *node, why *bool) {
 	*why = false
 	w.trace.note(w.now, "goes on", n, uint64(n.missed))
-	w.flushed(n)
+	w.schedule(event{at: w.now, kind: evFlush, node: uint8(n.index), id: uint64(n.life)})
 }
 
 // crash ends a process at once, and what it has not made durable with it.

@@ -67,6 +67,7 @@ func (w *World) heal() {
 	for i := range w.network.links {
 		w.network.links[i].cut = false
 	}
+	w.loseHeld()
 	for _, n := range w.nodes {
 		n.disk.full = false
 		n.rate = w.options.Tick
@@ -79,6 +80,16 @@ func (w *World) heal() {
 		case n.frozen || n.stalled:
 			n.stalled = false
 			w.resume(n, &n.frozen)
+		}
+	}
+}
+
+// loseHeld drops the messages that were held back: what arrives long after all was healed is trouble, too.
+func (w *World) loseHeld() {
+	for i := range w.queue.events {
+		if e := &w.queue.events[i]; e.kind == evDeliver && e.at > w.now+busTimeout {
+			w.network.drop(e.ref)
+			e.kind = evNothing
 		}
 	}
 }

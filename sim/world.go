@@ -190,6 +190,7 @@ func (w *World) step(until time.Duration) bool {
 // do carries an event out.
 func (w *World) do(e event) {
 	switch e.kind {
+	case evNothing:
 	case evDeliver:
 		w.deliver(e.ref)
 	case evUnreachable:

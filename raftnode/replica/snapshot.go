@@ -18,7 +18,7 @@ type taking struct {
 // chunksPerStep is how many chunks are written between two batches of other work.
 const chunksPerStep = 4
 
-// TakeSnapshot begins to take a snapshot of the state as it is now. Errors: ErrSnapshotting.
+// TakeSnapshot begins to take a snapshot of the state as it is now. Errors: ErrSnapshotting, ErrMembersUnknown.
 func (r *Replica) TakeSnapshot() error {
 	if r.taking != nil || r.state.Applied() <= r.core.LatestSnapshot().Index {
 		return ErrSnapshotting
@@ -28,7 +28,7 @@ func (r *Replica) TakeSnapshot() error {
 		return fmt.Errorf("replica: beginning a snapshot: %w", err)
 	}
 	if len(base.Configuration.Voters) == 0 {
-		return ErrSnapshotting // a new member that has not come to the entry that made it one
+		return ErrMembersUnknown
 	}
 	r.taking = &taking{snapshot: raft.Snapshot{Base: base}, state: r.state.Snapshot()}
 	return nil
@@ -41,7 +41,7 @@ func (r *Replica) keepSnapshots() error {
 			return nil
 		}
 		switch err := r.TakeSnapshot(); {
-		case errors.Is(err, ErrSnapshotting):
+		case errors.Is(err, ErrMembersUnknown):
 			return nil
 		case err != nil:
 			return err

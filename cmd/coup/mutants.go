@@ -100,7 +100,7 @@ func (c *campaign) run(ctx context.Context, out io.Writer) (err error) {
 		c.results = filepath.Join(c.work, "results")
 	}
 	sound := filepath.Join(c.work, "raftnode")
-	if err := mutants.BuildUnpatched(ctx, ".", sound); err != nil {
+	if err := mutants.BuildUnpatched(ctx, ".", mutants.Node, sound); err != nil {
 		return err
 	}
 	fmt.Fprintf(out, "coup mutants  seed %d\n\n  %-24s %-10s %6s  %4s  %-32s %s\n", c.seed, "mutant", "verdict", "after", "runs", "found by", "without the bug")
@@ -108,7 +108,7 @@ func (c *campaign) run(ctx context.Context, out io.Writer) (err error) {
 	passed := map[string]checker.Verdict{} // of the sound node, by the run's arguments
 	for _, m := range c.mutants {
 		binary := filepath.Join(c.work, m.Name)
-		if err := m.Build(ctx, ".", binary); err != nil {
+		if err := m.Build(ctx, ".", mutants.Node, binary); err != nil {
 			return err
 		}
 		caught, err := c.hunt(ctx, m, binary)

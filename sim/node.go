@@ -239,7 +239,7 @@ func (w *World) process(n *node) {
 	if n.writes == 0 {
 		n.early = len(n.said)
 	} else if err == nil {
-		n.doom = w.trouble.doom(w)
+		n.doom = w.trouble.doom(w, n.writes)
 		if n.doom == doomAtOnce {
 			w.crash(n)
 			return

@@ -21,6 +21,7 @@ type node struct {
 	replica *replica.Replica // nil while it is dead
 	life    uint32           // counts processes
 	pid     int
+	wiped   int // how often its disk was emptied
 
 	frozen  bool // asked for by Inject
 	stalled bool // by itself

@@ -107,7 +107,7 @@ func (w *World) tellObserved(id uint64) {
 func observation(n *node, s replica.Status) checker.Observation {
 	o := checker.Observation{
 		Node: string(n.id), Role: s.Role.String(), Term: s.Term, Leader: string(s.Leader), Vote: string(s.Vote),
-		Commit: s.Commit, Applied: s.Applied,
+		Commit: s.Commit, Applied: s.Applied, Wiped: n.wiped,
 	}
 	for _, reign := range s.Reigns {
 		o.Reigns = append(o.Reigns, checker.Reign(reign))

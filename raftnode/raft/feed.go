@@ -89,6 +89,9 @@ func (r *Raft) stepFetch(m Message) error {
 		r.reply(m, Message{Reject: true})
 		return nil
 	}
+	if r.install != nil {
+		return nil // its own snapshot is not on disk yet
+	}
 	if m.Index < r.log.base.Index {
 		return r.feedChunk(m)
 	}
@@ -113,6 +116,10 @@ func (r *Raft) stepFetch(m Message) error {
 }
 
 func (r *Raft) feedChunk(m Message) error {
+	if r.install != nil {
+		r.reply(m, Message{Reject: true}) // what is not installed yet cannot be read
+		return nil
+	}
 	s := r.snapshot
 	number := uint64(0)
 	if m.Snapshot != nil && m.Snapshot.Same(s) {

@@ -126,4 +126,6 @@ func (r *Raft) updatePeers(next uint64) {
 			r.peers[id] = p
 		}
 	}
+	// Fewer may suffice now, and those may have nothing more to say.
+	r.answerReads()
 }

@@ -314,9 +314,7 @@ func runRandomSchedule(t *testing.T, seed uint64) *network {
 		case k < 96:
 			n.heal()
 		}
-		// A snapshot that was received can be read by others only once it is installed.
-		batched := rng.IntN(100) < batchRate && n.nodes[id] != nil && n.nodes[id].install == nil
-		if n.nodes[id] != nil && !batched {
+		if batched := rng.IntN(100) < batchRate; n.nodes[id] != nil && !batched {
 			crashAt := 0
 			if rng.IntN(300) < crashRate {
 				crashAt = 1 + rng.IntN(3)

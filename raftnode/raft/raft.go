@@ -92,7 +92,8 @@ type Raft struct {
 
 	term   uint64
 	vote   NodeID
-	saved  HardState // what is durable of term and vote
+	joined uint64    // see HardState
+	saved  HardState // what is durable of term, vote and joined
 	role   Role
 	leader NodeID // of term; empty when unknown
 
@@ -155,6 +156,7 @@ func New(c Config) (*Raft, error) {
 		term:           s.HardState.Term,
 		vote:           s.HardState.Vote,
 		saved:          s.HardState,
+		joined:         s.HardState.Joined,
 		configurations: []configurationAt{at(s.Base.Index, s.Base.Configuration)},
 		snapshot:       s.Snapshot,
 		received:       s.Received,
@@ -219,7 +221,7 @@ func (r *Raft) Tick() {
 		r.tickLeader()
 	case r.fed():
 		r.tickFed()
-	case r.sinceHeard >= r.timeout && r.inForce().IsVoter(r.config.ID):
+	case r.sinceHeard >= r.timeout && r.mayCampaign():
 		r.campaign(PreCandidate, false)
 	}
 }
@@ -278,6 +280,14 @@ func (r *Raft) Step(m Message) error {
 	return nil
 }
 
+// mayCampaign tells whether this node may ask for votes: it is a voter, or was one until a configuration
+// that may yet not be committed. Its log may then be the only one that can win (thesis, 4.2.2).
+func (r *Raft) mayCampaign() bool {
+	now, n := r.inForce(), len(r.configurations)
+	return now.IsVoter(r.config.ID) ||
+		now.index > r.log.commit && n > 1 && r.configurations[n-2].IsVoter(r.config.ID)
+}
+
 // staysInTerm tells whether m, of a later term, leaves this node in its own: a pre-vote is only a
 // question, and a node that hears its leader does not let a vote disturb it (thesis, 4.2.3).
 func (r *Raft) staysInTerm(m Message) bool {
@@ -321,7 +331,7 @@ func (r *Raft) Ready() (Ready, error) {
 		Gathered: r.gathered, Install: r.install,
 		Entries: r.log.unstable(), Early: r.early, Messages: r.messages, Reads: r.answers,
 	}
-	if hs := (HardState{r.term, r.vote}); hs != r.saved {
+	if hs := (HardState{r.term, r.vote, r.joined}); hs != r.saved {
 		ready.HardState = &hs
 		// A term that is not durable is not spoken of.
 		ready.Messages, ready.Early = append(ready.Early, ready.Messages...), nil

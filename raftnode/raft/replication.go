@@ -114,6 +114,9 @@ func (r *Raft) follow(m Message) error {
 		r.becomeFollower(m.Term, m.From)
 	}
 	r.leader, r.sinceHeard = m.From, 0
+	if r.joined == 0 && len(r.inForce().Voters) == 0 {
+		r.joined = m.Epoch
+	}
 	return nil
 }
 

@@ -11,7 +11,7 @@ func MarshalHardState(hs raft.HardState) ([]byte, error) {
 	if err := CheckHardState(hs); err != nil {
 		return nil, err
 	}
-	return marshal(&HardState{Term: hs.Term, Vote: string(hs.Vote)})
+	return marshal(&HardState{Term: hs.Term, Vote: string(hs.Vote), Joined: hs.Joined})
 }
 
 // UnmarshalHardState is the inverse of MarshalHardState.
@@ -20,13 +20,16 @@ func UnmarshalHardState(b []byte) (raft.HardState, error) {
 	if err := unmarshal(b, &p); err != nil {
 		return raft.HardState{}, err
 	}
-	hs := raft.HardState{Term: p.Term, Vote: raft.NodeID(p.Vote)}
+	hs := raft.HardState{Term: p.Term, Vote: raft.NodeID(p.Vote), Joined: p.Joined}
 	return hs, CheckHardState(hs)
 }
 
 // CheckHardState says why hs cannot be encoded; nil when it can.
 func CheckHardState(hs raft.HardState) error {
 	if err := believable("term", hs.Term); err != nil {
+		return err
+	}
+	if err := believable("entry of joining", hs.Joined); err != nil {
 		return err
 	}
 	if hs.Vote == "" {

@@ -23,6 +23,8 @@ type node struct {
 	pid     int
 	wiped   int // how often its disk was emptied
 
+	inquiries []uint64 // rounds that came in the turn under way; answered after it
+
 	frozen  bool // asked for by Inject
 	stalled bool // by itself
 	killed  bool // by Inject: it does not start by itself
@@ -210,7 +212,7 @@ func (w *World) take(n *node, x work) {
 	case workCall:
 		w.serve(n, x.id)
 	case workStatus:
-		w.tellStatus(n, x.id)
+		n.inquiries = append(n.inquiries, x.id)
 	case workAsk:
 		w.change(n, x.id)
 	case workOrder:
@@ -254,6 +256,7 @@ func (w *World) process(n *node) {
 	if n.busy <= w.now {
 		w.judge(n)
 		w.leave(n, len(n.said))
+		w.tellStatuses(n)
 		return
 	}
 	n.waits = true
@@ -301,6 +304,7 @@ func (w *World) flushed(n *node) {
 	n.waits = false
 	w.judge(n)
 	w.leave(n, len(n.said))
+	w.tellStatuses(n)
 	w.wake(n)
 }
 
@@ -374,6 +378,10 @@ func (w *World) bury(n *node) {
 		}
 	}
 	n.inbox = n.inbox[:0]
+	for _, id := range n.inquiries {
+		w.silence(n, id)
+	}
+	n.inquiries = n.inquiries[:0]
 	net.forget(n)
 	w.hangUp(n)
 	if err := n.disk.crash(&w.trouble.dice); err != nil {

@@ -127,10 +127,14 @@ func (r *Raft) stepAppend(m Message) error {
 	if err := r.follow(m); err != nil {
 		return err
 	}
-	if m.Index < r.log.commit {
-		// What is committed is the same everywhere.
-		r.reply(m, Message{Index: r.log.commit})
-		return nil
+	if known := r.log.commit; m.Index < known {
+		// What is committed is the same everywhere: only what comes after it is news.
+		if m.Index+uint64(len(m.Entries)) <= known {
+			r.reply(m, Message{Index: known})
+			return nil
+		}
+		e := &m.Entries[known-m.Index-1]
+		m.Index, m.LogTerm, m.Checksum, m.Entries = e.Index, e.Term, e.Checksum, m.Entries[known-m.Index:]
 	}
 	mine, err := r.agreement(m.Index, m.LogTerm)
 	if err != nil {

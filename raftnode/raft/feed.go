@@ -89,9 +89,6 @@ func (r *Raft) stepFetch(m Message) error {
 		r.reply(m, Message{Reject: true})
 		return nil
 	}
-	if r.install != nil {
-		return nil // its own snapshot is not on disk yet
-	}
 	if m.Index < r.log.base.Index {
 		return r.feedChunk(m)
 	}

@@ -219,3 +219,90 @@ func TestVoterOfLaterTermKeepsLease_6_4_1(t *testing.T) {
 	require.True(t, n.lease("n1"), "else the test proves nothing")
 	require.Equal(t, NodeID(""), r.vote, "with n4, n5 and n3 there would be another leader")
 }
+
+// A follower answers by what the leader has committed when it is asked, though it does not know that yet.
+func TestFollowerReadTakesLeadersIndex_6_4(t *testing.T) {
+	n := led(t, 3, Config{})
+	n.propose(n.nodes["n1"], "x")
+	r := n.nodes["n2"]
+	require.Less(t, r.log.commit, n.nodes["n1"].log.commit, "else the test proves nothing")
+	require.NoError(t, r.FollowerReadIndex(7))
+	n.process("n2", 0)
+	n.drain()
+	require.Equal(t, []ReadState{{ID: 7, Index: n.nodes["n1"].log.commit}}, n.answers["n2"])
+}
+
+// The leader confirms itself for a follower's read as it does for its own: a deposed one must not answer.
+func TestFollowerReadIsConfirmedByQuorum_6_4(t *testing.T) {
+	n := led(t, 5, Config{})
+	n.isolate("n1", "n2")
+	require.NoError(t, n.nodes["n2"].FollowerReadIndex(7))
+	n.process("n2", 0)
+	n.drain()
+	n.settle(5)
+	require.Empty(t, n.answers["n2"])
+	n.settle(60)
+	require.Len(t, n.answers["n2"], 1, "it ends when the leader steps down")
+	require.Error(t, n.answers["n2"][0].Err)
+}
+
+func TestFollowerReadEndsWithoutLeader_6_4(t *testing.T) {
+	refused := func(t *testing.T, n *network) {
+		require.Len(t, n.answers["n2"], 1)
+		var notLeader *NotLeaderError
+		require.ErrorAs(t, n.answers["n2"][0].Err, &notLeader)
+	}
+	t.Run("none known", func(t *testing.T) {
+		n := newNetwork(t, 3, 1)
+		var notLeader *NotLeaderError
+		require.ErrorAs(t, n.nodes["n2"].FollowerReadIndex(7), &notLeader)
+	})
+	t.Run("question lost", func(t *testing.T) {
+		n := led(t, 3, Config{})
+		n.isolate("n2")
+		require.NoError(t, n.nodes["n2"].FollowerReadIndex(7))
+		n.process("n2", 0)
+		n.drain()
+		n.process("n2", 0)
+		refused(t, n)
+	})
+	t.Run("leader lost", func(t *testing.T) {
+		n := led(t, 3, Config{})
+		require.NoError(t, n.nodes["n2"].FollowerReadIndex(7))
+		n.process("n2", 0)
+		n.flying = nil // neither answered nor known to be lost
+		n.crash("n1")
+		n.settle(40)
+		refused(t, n)
+	})
+	t.Run("leader is none any more", func(t *testing.T) {
+		n := led(t, 3, Config{})
+		require.NoError(t, n.nodes["n2"].FollowerReadIndex(7))
+		require.NoError(t, n.nodes["n1"].StepDown())
+		n.process("n2", 0)
+		n.drain()
+		refused(t, n)
+	})
+}
+
+// What an earlier leader answered is too old for a read that was asked of a later one.
+func TestAnswerOfEarlierTermIsNone_6_4(t *testing.T) {
+	n := led(t, 3, Config{})
+	r := n.nodes["n2"]
+	require.NoError(t, r.FollowerReadIndex(7))
+	n.process("n2", 0)
+	late := n.hold(isType(MsgReadIndexReply))
+	require.Len(t, late, 1)
+	n.crash("n1")
+	n.crown("n3")
+	n.propose(n.nodes["n3"], "x")
+	require.Len(t, n.answers["n2"], 1)
+	require.Error(t, n.answers["n2"][0].Err)
+	require.NoError(t, r.FollowerReadIndex(8))
+	late[0].ReadRound = r.readRound
+	require.NoError(t, n.step(late[0]))
+	require.Len(t, n.answers["n2"], 1)
+	n.drain()
+	require.Len(t, n.answers["n2"], 2)
+	require.Equal(t, n.nodes["n3"].log.commit, n.answers["n2"][1].Index)
+}

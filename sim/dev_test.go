@@ -1,6 +1,11 @@
 package sim
 
-import ("testing";"os";"fmt";"strconv")
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"testing"
+)
 
 func TestDev(t *testing.T) {
 	if s := os.Getenv("SEED"); s != "" {
@@ -11,14 +16,24 @@ func TestDev(t *testing.T) {
 		g := play(t, r)
 		f.Close()
 		fmt.Println(g.judge())
-		for _, n := range g.world.nodes { if n.alive() { c := n.replica.Core(); fmt.Println(n.id, n.standing, c.Role(), c.Term(), c.Leader(), c.Commit(), c.Applied(), c.LastIndex(), c.Configuration(), c.ConfigurationIndex(), n.busy, n.frozen, n.stalled) } else {fmt.Println(n.id, "dead", n.standing, n.killed, n.lost)} }
+		for _, n := range g.world.nodes {
+			if n.alive() {
+				c := n.replica.Core()
+				fmt.Println(n.id, n.standing, c.Role(), c.Term(), c.Leader(), c.Commit(), c.Applied(), c.LastIndex(), c.Configuration(), c.ConfigurationIndex(), n.busy, n.frozen, n.stalled)
+			} else {
+				fmt.Println(n.id, "dead", n.standing, n.killed, n.lost)
+			}
+		}
 		return
 	}
 	n, _ := strconv.Atoi(os.Getenv("N"))
 	bad := 0
 	for seed := range uint64(n) {
 		g := play(t, ordinary(seed))
-		if err := g.judge(); err != nil { fmt.Println(seed, err); bad++ }
+		if err := g.judge(); err != nil {
+			fmt.Println(seed, err)
+			bad++
+		}
 	}
 	fmt.Println("bad", bad)
 }

@@ -23,6 +23,8 @@ type node struct {
 	pid     int
 	wiped   int // how often its disk was emptied
 
+	inquiries []uint64 // rounds that came in the turn under way; answered after it
+
 	frozen  bool // asked for by Inject
 	stalled bool // by itself
 	killed  bool // by Inject: it does not start by itself
@@ -52,6 +54,7 @@ type node struct {
 	last       uint64 // index of the log's last entry, as written last
 	term       uint64 // as of its latest message
 	configured uint64 // index of the configuration that it went by when it was judged last
+	stale      uint64 // index of the latest stale read that this process answered
 	led        uint64 // latest term in which it spoke as the leader
 }
 
@@ -108,7 +111,7 @@ func (w *World) start(n *node) error {
 	w.pids++
 	n.pid = w.pids
 	n.begin()
-	n.inbox, n.missed, n.doom = n.inbox[:0], 0, doomNone
+	n.inbox, n.missed, n.doom, n.stale = n.inbox[:0], 0, doomNone, 0
 	n.killed, n.frozen, n.stalled = false, false, false
 	state, err := n.disk.Load()
 	if err != nil {
@@ -119,8 +122,13 @@ func (w *World) start(n *node) error {
 	if n.joins {
 		voters = nil
 	}
+	var disk store.Store = n.disk
+	var peers bus.Bus = port{w, n}
+	if plant := w.options.plant; plant != nil {
+		disk, peers = plant(n, disk, peers)
+	}
 	n.replica, err = replica.New(replica.Config{
-		ID: n.id, Voters: voters, Upstreams: n.upstreams, Store: n.disk, Bus: port{w, n}, Seed: w.seeds.next(), Observer: witness{n},
+		ID: n.id, Voters: voters, Upstreams: n.upstreams, Store: disk, Bus: peers, Seed: w.seeds.next(), Observer: witness{n},
 		ElectionTicks: w.options.ElectionTicks, HeartbeatTicks: w.options.HeartbeatTicks, Tick: w.options.Tick,
 		LeaseDrift: w.trouble.drift, MaxLeaderTicks: w.operators.maxReign, AtMaxReign: w.operators.atMaxReign,
 		Snapshots: w.operators.snapshots,
@@ -204,7 +212,7 @@ func (w *World) take(n *node, x work) {
 	case workCall:
 		w.serve(n, x.id)
 	case workStatus:
-		w.tellStatus(n, x.id)
+		n.inquiries = append(n.inquiries, x.id)
 	case workAsk:
 		w.change(n, x.id)
 	case workOrder:
@@ -234,7 +242,7 @@ func (w *World) process(n *node) {
 	if n.writes == 0 {
 		n.early = len(n.said)
 	} else if err == nil {
-		n.doom = w.trouble.doom(w)
+		n.doom = w.trouble.doom(w, n.writes)
 		if n.doom == doomAtOnce {
 			w.crash(n)
 			return
@@ -248,6 +256,7 @@ func (w *World) process(n *node) {
 	if n.busy <= w.now {
 		w.judge(n)
 		w.leave(n, len(n.said))
+		w.tellStatuses(n)
 		return
 	}
 	n.waits = true
@@ -295,6 +304,7 @@ func (w *World) flushed(n *node) {
 	n.waits = false
 	w.judge(n)
 	w.leave(n, len(n.said))
+	w.tellStatuses(n)
 	w.wake(n)
 }
 
@@ -368,6 +378,10 @@ func (w *World) bury(n *node) {
 		}
 	}
 	n.inbox = n.inbox[:0]
+	for _, id := range n.inquiries {
+		w.silence(n, id)
+	}
+	n.inquiries = n.inquiries[:0]
 	net.forget(n)
 	w.hangUp(n)
 	if err := n.disk.crash(&w.trouble.dice); err != nil {
@@ -400,11 +414,14 @@ func (w *World) restart(n *node) error {
 	if n.alive() {
 		return fmt.Errorf("sim: %s runs already", n.id)
 	}
+	again := n.life > 0
 	err := w.start(n)
 	var corrupt *store.CorruptionError
 	switch {
 	case err == nil:
-		w.reached.Restarts++
+		if again {
+			w.reached.Restarts++
+		}
 	case errors.Is(err, errFull), errors.Is(err, errSync):
 		w.bury(n)
 		w.trouble.revive(w, n)

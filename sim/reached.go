@@ -24,10 +24,11 @@ type Reached struct {
 	StepDowns int `json:"step_downs"` // likewise
 	Exits     int `json:"exits"`      // of leaders whose reign was over
 
-	IndexReads    int `json:"index_reads"`     // answered by a leader that asked a quorum
+	IndexReads    int `json:"index_reads"`     // linearizable ones, answered by a leader that asked a quorum
 	LeaseReads    int `json:"lease_reads"`     // answered by a leader by its lease
 	FollowerReads int `json:"follower_reads"`  // answered by another voter or learner
-	ReadOnlyReads int `json:"read_only_reads"` // answered by a read-only peer
+	StaleReads    int `json:"stale_reads"`     // answered by a node for itself
+	ReadOnlyReads int `json:"read_only_reads"` // of these, by a read-only peer
 
 	Sessions int `json:"sessions"` // opened
 	Expired  int `json:"expired"`  // commands refused because their session had ended

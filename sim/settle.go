@@ -72,6 +72,13 @@ func (w *World) heal() {
 		n.disk.full = false
 		n.rate = w.options.Tick
 		n.killed = false
+		if n.readOnly {
+			// Whom it was once told to ask may all be gone.
+			members, _ := w.configured()
+			n.upstreams, n.killed = members.Replicated(), true
+			w.crash(n)
+			n.killed = false
+		}
 		switch {
 		case n.lost || n.standing == standingStopped:
 		case !n.alive():

@@ -127,9 +127,14 @@ const (
 	doomBetweenMessages      // some of that has
 )
 
-// doom draws whether and how a process crashes about a write.
-func (t *trouble) doom(w *World) doom {
-	if !t.dice.hit(t.crashInWrite) || !w.spare() {
+// doom draws whether and how a process crashes about its writes: more often when there are several, of which a crash
+// may leave some.
+func (t *trouble) doom(w *World, writes int) doom {
+	likely := t.crashInWrite
+	if writes > 1 {
+		likely *= 16
+	}
+	if !t.dice.hit(likely) || !w.spare() {
 		return doomNone
 	}
 	return doom(1 + t.dice.below(4))

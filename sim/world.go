@@ -12,8 +12,10 @@ import (
 	"time"
 
 	"coup/cluster"
+	"coup/raftnode/bus"
 	"coup/raftnode/raft"
 	"coup/raftnode/raft/invariant"
+	"coup/raftnode/store"
 	"coup/runner"
 )
 
@@ -35,6 +37,9 @@ type Options struct {
 	Unchecked bool
 	// Trace gets a line for each event; nil for none. It changes nothing of what happens.
 	Trace io.Writer
+
+	// plant takes the place of what a node's process is given: for tests that must find what is wrong with it.
+	plant func(*node, store.Store, bus.Bus) (store.Store, bus.Bus)
 }
 
 // Bounds and defaults.

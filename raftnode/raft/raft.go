@@ -125,7 +125,7 @@ type Raft struct {
 	messages []Message
 	answers  []ReadState
 	failure  error // sticky
-	handed   *Ready
+	handed   handed
 }
 
 // configurationAt is a configuration and what is asked of it all the time.
@@ -345,8 +345,21 @@ func (r *Raft) Ready() (Ready, error) {
 	ready.Committed = committed
 	r.early, r.messages, r.answers = nil, nil, nil
 	r.gathered, r.install = nil, nil
-	r.handed = &ready
+	r.handed = handed{state: ready.HardState, out: true}
+	if n := len(ready.Entries); n > 0 {
+		r.handed.durable = ready.Entries[n-1].Index
+	}
+	if n := len(ready.Committed); n > 0 {
+		r.handed.applied = ready.Committed[n-1].Index
+	}
 	return ready, nil
+}
+
+// handed is what Advance must know of the last Ready.
+type handed struct {
+	out              bool // there is one
+	state            *HardState
+	durable, applied uint64 // 0 for no more than before
 }
 
 // maxCommittedBytes bounds what one Ready gives to the state machine.
@@ -361,18 +374,18 @@ func (rd Ready) Empty() bool {
 // Advance says that all of the last Ready has been done.
 func (r *Raft) Advance() {
 	done := r.handed
-	if done == nil {
+	if !done.out {
 		panic("raft: Advance without Ready")
 	}
-	r.handed = nil
-	if done.HardState != nil {
-		r.saved = *done.HardState
+	r.handed = handed{}
+	if done.state != nil {
+		r.saved = *done.state
 	}
-	if n := len(done.Entries); n > 0 {
-		r.log.durable = done.Entries[n-1].Index
+	if done.durable > 0 {
+		r.log.durable = done.durable
 	}
-	if n := len(done.Committed); n > 0 {
-		r.log.applied = done.Committed[n-1].Index
+	if done.applied > 0 {
+		r.log.applied = done.applied
 	}
 	r.log.trim()
 	if r.role == Leader {

@@ -249,8 +249,12 @@ func (r *Raft) stepAppendReply(m Message) error {
 // stepRefusal finds where the peer's log may still agree, skipping whole terms (paper, 5.3). Where the
 // log no longer reaches back to that, the peer needs a snapshot.
 func (r *Raft) stepRefusal(p *progress, m Message) error {
-	stale := p.state == sending || m.Index <= p.match || p.state == probing && m.Index != p.next-1
-	if stale {
+	if p.state == sending || p.state == probing && m.Index != p.next-1 {
+		return nil
+	}
+	if m.Index <= p.match {
+		// It came before what it builds on, and was refused for that: nothing else is under way that brings it.
+		p.probe(p.match + 1)
 		return nil
 	}
 	if m.ConflictIndex < r.log.base.Index {

@@ -40,21 +40,35 @@ func CheckHardState(hs raft.HardState) error {
 
 // MarshalBase encodes b. It refuses what UnmarshalBase would.
 func MarshalBase(b raft.Base) ([]byte, error) {
-	if err := checkBase(b); err != nil {
+	if err := CheckBase(b); err != nil {
 		return nil, err
 	}
-	return marshal(&Base{
-		Index:         b.Index,
-		Term:          b.Term,
-		Checksum:      b.Checksum,
-		Configuration: configurationToProto(b.Configuration),
-	})
+	return marshal(baseToProto(b))
 }
 
 // UnmarshalBase is the inverse of MarshalBase.
 func UnmarshalBase(data []byte) (raft.Base, error) {
 	var p Base
 	if err := unmarshal(data, &p); err != nil {
+		return raft.Base{}, err
+	}
+	return baseFromProto(&p)
+}
+
+func baseToProto(b raft.Base) *Base {
+	return &Base{
+		Index:         b.Index,
+		Term:          b.Term,
+		Checksum:      b.Checksum,
+		Configuration: configurationToProto(b.Configuration),
+	}
+}
+
+func baseFromProto(p *Base) (raft.Base, error) {
+	if p == nil {
+		return raft.Base{}, malformed("base is missing")
+	}
+	if err := known(p); err != nil {
 		return raft.Base{}, err
 	}
 	if p.Configuration == nil {
@@ -69,10 +83,12 @@ func UnmarshalBase(data []byte) (raft.Base, error) {
 		Checksum:      p.Checksum,
 		Configuration: configurationFromProto(p.Configuration),
 	}
-	return b, checkBase(b)
+	return b, CheckBase(b)
 }
 
-func checkBase(b raft.Base) error {
+// CheckBase says why b cannot be encoded; nil when it can. The empty configuration can: it is that of
+// a node that has yet to be told of one.
+func CheckBase(b raft.Base) error {
 	if err := believable("base index", b.Index); err != nil {
 		return err
 	}
@@ -87,33 +103,34 @@ func checkBase(b raft.Base) error {
 
 func configurationToProto(c raft.Configuration) *Configuration {
 	return &Configuration{
-		Voters:   fromIDs(c.Voters),
-		Outgoing: fromIDs(c.Outgoing),
-		Learners: fromIDs(c.Learners),
+		Voters:       fromIDs(c.Voters),
+		Outgoing:     fromIDs(c.Outgoing),
+		Learners:     fromIDs(c.Learners),
+		LearnersNext: fromIDs(c.LearnersNext),
+		Promote:      fromIDs(c.Promote),
+		ReadOnly:     fromIDs(c.ReadOnly),
 	}
 }
 
 func configurationFromProto(p *Configuration) raft.Configuration {
 	return raft.Configuration{
-		Voters:   toIDs(p.Voters),
-		Outgoing: toIDs(p.Outgoing),
-		Learners: toIDs(p.Learners),
+		Voters:       toIDs(p.Voters),
+		Outgoing:     toIDs(p.Outgoing),
+		Learners:     toIDs(p.Learners),
+		LearnersNext: toIDs(p.LearnersNext),
+		Promote:      toIDs(p.Promote),
+		ReadOnly:     toIDs(p.ReadOnly),
 	}
 }
 
 func checkConfiguration(c raft.Configuration) error {
-	for _, set := range []struct {
-		name string
-		ids  []raft.NodeID
-	}{{"voters", c.Voters}, {"outgoing", c.Outgoing}, {"learners", c.Learners}} {
-		for i, id := range set.ids {
-			if err := checkNodeID(set.name, id); err != nil {
-				return err
-			}
-			if i > 0 && set.ids[i-1] >= id {
-				return malformed("%s are not sorted and distinct at %q", set.name, id)
-			}
+	for _, id := range c.Members() {
+		if err := checkNodeID("member", id); err != nil {
+			return err
 		}
+	}
+	if err := c.Validate(); err != nil {
+		return malformed("%v", err)
 	}
 	return nil
 }

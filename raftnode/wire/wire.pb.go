@@ -85,20 +85,36 @@ const (
 	MessageType_APPEND_REPLY             MessageType = 6
 	MessageType_HEARTBEAT                MessageType = 7
 	MessageType_HEARTBEAT_REPLY          MessageType = 8
+	MessageType_SNAPSHOT                 MessageType = 9
+	MessageType_SNAPSHOT_REPLY           MessageType = 10
+	MessageType_TIMEOUT_NOW              MessageType = 11
+	MessageType_TIMEOUT_NOW_REPLY        MessageType = 12
+	MessageType_READ_INDEX               MessageType = 13
+	MessageType_READ_INDEX_REPLY         MessageType = 14
+	MessageType_FETCH                    MessageType = 15
+	MessageType_FETCH_REPLY              MessageType = 16
 )
 
 // Enum value maps for MessageType.
 var (
 	MessageType_name = map[int32]string{
-		0: "MESSAGE_TYPE_UNSPECIFIED",
-		1: "PRE_VOTE",
-		2: "PRE_VOTE_REPLY",
-		3: "VOTE",
-		4: "VOTE_REPLY",
-		5: "APPEND",
-		6: "APPEND_REPLY",
-		7: "HEARTBEAT",
-		8: "HEARTBEAT_REPLY",
+		0:  "MESSAGE_TYPE_UNSPECIFIED",
+		1:  "PRE_VOTE",
+		2:  "PRE_VOTE_REPLY",
+		3:  "VOTE",
+		4:  "VOTE_REPLY",
+		5:  "APPEND",
+		6:  "APPEND_REPLY",
+		7:  "HEARTBEAT",
+		8:  "HEARTBEAT_REPLY",
+		9:  "SNAPSHOT",
+		10: "SNAPSHOT_REPLY",
+		11: "TIMEOUT_NOW",
+		12: "TIMEOUT_NOW_REPLY",
+		13: "READ_INDEX",
+		14: "READ_INDEX_REPLY",
+		15: "FETCH",
+		16: "FETCH_REPLY",
 	}
 	MessageType_value = map[string]int32{
 		"MESSAGE_TYPE_UNSPECIFIED": 0,
@@ -110,6 +126,14 @@ var (
 		"APPEND_REPLY":             6,
 		"HEARTBEAT":                7,
 		"HEARTBEAT_REPLY":          8,
+		"SNAPSHOT":                 9,
+		"SNAPSHOT_REPLY":           10,
+		"TIMEOUT_NOW":              11,
+		"TIMEOUT_NOW_REPLY":        12,
+		"READ_INDEX":               13,
+		"READ_INDEX_REPLY":         14,
+		"FETCH":                    15,
+		"FETCH_REPLY":              16,
 	}
 )
 
@@ -273,6 +297,9 @@ type Configuration struct {
 	Voters        []string               `protobuf:"bytes,1,rep,name=voters,proto3" json:"voters,omitempty"`
 	Outgoing      []string               `protobuf:"bytes,2,rep,name=outgoing,proto3" json:"outgoing,omitempty"`
 	Learners      []string               `protobuf:"bytes,3,rep,name=learners,proto3" json:"learners,omitempty"`
+	LearnersNext  []string               `protobuf:"bytes,4,rep,name=learners_next,json=learnersNext,proto3" json:"learners_next,omitempty"`
+	Promote       []string               `protobuf:"bytes,5,rep,name=promote,proto3" json:"promote,omitempty"`
+	ReadOnly      []string               `protobuf:"bytes,6,rep,name=read_only,json=readOnly,proto3" json:"read_only,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -324,6 +351,27 @@ func (x *Configuration) GetOutgoing() []string {
 func (x *Configuration) GetLearners() []string {
 	if x != nil {
 		return x.Learners
+	}
+	return nil
+}
+
+func (x *Configuration) GetLearnersNext() []string {
+	if x != nil {
+		return x.LearnersNext
+	}
+	return nil
+}
+
+func (x *Configuration) GetPromote() []string {
+	if x != nil {
+		return x.Promote
+	}
+	return nil
+}
+
+func (x *Configuration) GetReadOnly() []string {
+	if x != nil {
+		return x.ReadOnly
 	}
 	return nil
 }
@@ -396,6 +444,126 @@ func (x *Base) GetConfiguration() *Configuration {
 	return nil
 }
 
+type Snapshot struct {
+	state           protoimpl.MessageState `protogen:"open.v1"`
+	Base            *Base                  `protobuf:"bytes,1,opt,name=base,proto3" json:"base,omitempty"`
+	Chunks          uint64                 `protobuf:"varint,2,opt,name=chunks,proto3" json:"chunks,omitempty"`
+	ContentChecksum uint32                 `protobuf:"fixed32,3,opt,name=content_checksum,json=contentChecksum,proto3" json:"content_checksum,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *Snapshot) Reset() {
+	*x = Snapshot{}
+	mi := &file_raftnode_wire_wire_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Snapshot) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Snapshot) ProtoMessage() {}
+
+func (x *Snapshot) ProtoReflect() protoreflect.Message {
+	mi := &file_raftnode_wire_wire_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Snapshot.ProtoReflect.Descriptor instead.
+func (*Snapshot) Descriptor() ([]byte, []int) {
+	return file_raftnode_wire_wire_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *Snapshot) GetBase() *Base {
+	if x != nil {
+		return x.Base
+	}
+	return nil
+}
+
+func (x *Snapshot) GetChunks() uint64 {
+	if x != nil {
+		return x.Chunks
+	}
+	return 0
+}
+
+func (x *Snapshot) GetContentChecksum() uint32 {
+	if x != nil {
+		return x.ContentChecksum
+	}
+	return 0
+}
+
+type Chunk struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Number        uint64                 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
+	Data          []byte                 `protobuf:"bytes,2,opt,name=data,proto3" json:"data,omitempty"`
+	Checksum      uint32                 `protobuf:"fixed32,3,opt,name=checksum,proto3" json:"checksum,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Chunk) Reset() {
+	*x = Chunk{}
+	mi := &file_raftnode_wire_wire_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Chunk) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Chunk) ProtoMessage() {}
+
+func (x *Chunk) ProtoReflect() protoreflect.Message {
+	mi := &file_raftnode_wire_wire_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Chunk.ProtoReflect.Descriptor instead.
+func (*Chunk) Descriptor() ([]byte, []int) {
+	return file_raftnode_wire_wire_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Chunk) GetNumber() uint64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *Chunk) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+func (x *Chunk) GetChecksum() uint32 {
+	if x != nil {
+		return x.Checksum
+	}
+	return 0
+}
+
 type Message struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Type          MessageType            `protobuf:"varint,1,opt,name=type,proto3,enum=coup.raftnode.wire.MessageType" json:"type,omitempty"`
@@ -412,13 +580,17 @@ type Message struct {
 	ConflictTerm  uint64                 `protobuf:"varint,12,opt,name=conflict_term,json=conflictTerm,proto3" json:"conflict_term,omitempty"`
 	ConflictIndex uint64                 `protobuf:"varint,13,opt,name=conflict_index,json=conflictIndex,proto3" json:"conflict_index,omitempty"`
 	ReadRound     uint64                 `protobuf:"varint,14,opt,name=read_round,json=readRound,proto3" json:"read_round,omitempty"`
+	Epoch         uint64                 `protobuf:"varint,15,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	Transfer      bool                   `protobuf:"varint,16,opt,name=transfer,proto3" json:"transfer,omitempty"`
+	Snapshot      *Snapshot              `protobuf:"bytes,17,opt,name=snapshot,proto3" json:"snapshot,omitempty"`
+	Chunk         *Chunk                 `protobuf:"bytes,18,opt,name=chunk,proto3" json:"chunk,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Message) Reset() {
 	*x = Message{}
-	mi := &file_raftnode_wire_wire_proto_msgTypes[4]
+	mi := &file_raftnode_wire_wire_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -430,7 +602,7 @@ func (x *Message) String() string {
 func (*Message) ProtoMessage() {}
 
 func (x *Message) ProtoReflect() protoreflect.Message {
-	mi := &file_raftnode_wire_wire_proto_msgTypes[4]
+	mi := &file_raftnode_wire_wire_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -443,7 +615,7 @@ func (x *Message) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Message.ProtoReflect.Descriptor instead.
 func (*Message) Descriptor() ([]byte, []int) {
-	return file_raftnode_wire_wire_proto_rawDescGZIP(), []int{4}
+	return file_raftnode_wire_wire_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Message) GetType() MessageType {
@@ -544,6 +716,34 @@ func (x *Message) GetReadRound() uint64 {
 	return 0
 }
 
+func (x *Message) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *Message) GetTransfer() bool {
+	if x != nil {
+		return x.Transfer
+	}
+	return false
+}
+
+func (x *Message) GetSnapshot() *Snapshot {
+	if x != nil {
+		return x.Snapshot
+	}
+	return nil
+}
+
+func (x *Message) GetChunk() *Chunk {
+	if x != nil {
+		return x.Chunk
+	}
+	return nil
+}
+
 var File_raftnode_wire_wire_proto protoreflect.FileDescriptor
 
 const file_raftnode_wire_wire_proto_rawDesc = "" +
@@ -557,16 +757,27 @@ const file_raftnode_wire_wire_proto_rawDesc = "" +
 	"\bchecksum\x18\x05 \x01(\aR\bchecksum\"3\n" +
 	"\tHardState\x12\x12\n" +
 	"\x04term\x18\x01 \x01(\x04R\x04term\x12\x12\n" +
-	"\x04vote\x18\x02 \x01(\tR\x04vote\"_\n" +
+	"\x04vote\x18\x02 \x01(\tR\x04vote\"\xbb\x01\n" +
 	"\rConfiguration\x12\x16\n" +
 	"\x06voters\x18\x01 \x03(\tR\x06voters\x12\x1a\n" +
 	"\boutgoing\x18\x02 \x03(\tR\boutgoing\x12\x1a\n" +
-	"\blearners\x18\x03 \x03(\tR\blearners\"\x95\x01\n" +
+	"\blearners\x18\x03 \x03(\tR\blearners\x12#\n" +
+	"\rlearners_next\x18\x04 \x03(\tR\flearnersNext\x12\x18\n" +
+	"\apromote\x18\x05 \x03(\tR\apromote\x12\x1b\n" +
+	"\tread_only\x18\x06 \x03(\tR\breadOnly\"\x95\x01\n" +
 	"\x04Base\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\x12\x12\n" +
 	"\x04term\x18\x02 \x01(\x04R\x04term\x12\x1a\n" +
 	"\bchecksum\x18\x03 \x01(\aR\bchecksum\x12G\n" +
-	"\rconfiguration\x18\x04 \x01(\v2!.coup.raftnode.wire.ConfigurationR\rconfiguration\"\xa3\x03\n" +
+	"\rconfiguration\x18\x04 \x01(\v2!.coup.raftnode.wire.ConfigurationR\rconfiguration\"{\n" +
+	"\bSnapshot\x12,\n" +
+	"\x04base\x18\x01 \x01(\v2\x18.coup.raftnode.wire.BaseR\x04base\x12\x16\n" +
+	"\x06chunks\x18\x02 \x01(\x04R\x06chunks\x12)\n" +
+	"\x10content_checksum\x18\x03 \x01(\aR\x0fcontentChecksum\"O\n" +
+	"\x05Chunk\x12\x16\n" +
+	"\x06number\x18\x01 \x01(\x04R\x06number\x12\x12\n" +
+	"\x04data\x18\x02 \x01(\fR\x04data\x12\x1a\n" +
+	"\bchecksum\x18\x03 \x01(\aR\bchecksum\"\xc0\x04\n" +
 	"\aMessage\x123\n" +
 	"\x04type\x18\x01 \x01(\x0e2\x1f.coup.raftnode.wire.MessageTypeR\x04type\x12\x12\n" +
 	"\x04from\x18\x02 \x01(\tR\x04from\x12\x0e\n" +
@@ -583,11 +794,15 @@ const file_raftnode_wire_wire_proto_rawDesc = "" +
 	"\rconflict_term\x18\f \x01(\x04R\fconflictTerm\x12%\n" +
 	"\x0econflict_index\x18\r \x01(\x04R\rconflictIndex\x12\x1d\n" +
 	"\n" +
-	"read_round\x18\x0e \x01(\x04R\treadRound*H\n" +
+	"read_round\x18\x0e \x01(\x04R\treadRound\x12\x14\n" +
+	"\x05epoch\x18\x0f \x01(\x04R\x05epoch\x12\x1a\n" +
+	"\btransfer\x18\x10 \x01(\bR\btransfer\x128\n" +
+	"\bsnapshot\x18\x11 \x01(\v2\x1c.coup.raftnode.wire.SnapshotR\bsnapshot\x12/\n" +
+	"\x05chunk\x18\x12 \x01(\v2\x19.coup.raftnode.wire.ChunkR\x05chunk*H\n" +
 	"\tEntryType\x12\x11\n" +
 	"\rENTRY_COMMAND\x10\x00\x12\x0f\n" +
 	"\vENTRY_NO_OP\x10\x01\x12\x17\n" +
-	"\x13ENTRY_CONFIGURATION\x10\x02*\xa9\x01\n" +
+	"\x13ENTRY_CONFIGURATION\x10\x02*\xb5\x02\n" +
 	"\vMessageType\x12\x1c\n" +
 	"\x18MESSAGE_TYPE_UNSPECIFIED\x10\x00\x12\f\n" +
 	"\bPRE_VOTE\x10\x01\x12\x12\n" +
@@ -599,7 +814,17 @@ const file_raftnode_wire_wire_proto_rawDesc = "" +
 	"\x06APPEND\x10\x05\x12\x10\n" +
 	"\fAPPEND_REPLY\x10\x06\x12\r\n" +
 	"\tHEARTBEAT\x10\a\x12\x13\n" +
-	"\x0fHEARTBEAT_REPLY\x10\bB\x14Z\x12coup/raftnode/wireb\x06proto3"
+	"\x0fHEARTBEAT_REPLY\x10\b\x12\f\n" +
+	"\bSNAPSHOT\x10\t\x12\x12\n" +
+	"\x0eSNAPSHOT_REPLY\x10\n" +
+	"\x12\x0f\n" +
+	"\vTIMEOUT_NOW\x10\v\x12\x15\n" +
+	"\x11TIMEOUT_NOW_REPLY\x10\f\x12\x0e\n" +
+	"\n" +
+	"READ_INDEX\x10\r\x12\x14\n" +
+	"\x10READ_INDEX_REPLY\x10\x0e\x12\t\n" +
+	"\x05FETCH\x10\x0f\x12\x0f\n" +
+	"\vFETCH_REPLY\x10\x10B\x14Z\x12coup/raftnode/wireb\x06proto3"
 
 var (
 	file_raftnode_wire_wire_proto_rawDescOnce sync.Once
@@ -614,7 +839,7 @@ func file_raftnode_wire_wire_proto_rawDescGZIP() []byte {
 }
 
 var file_raftnode_wire_wire_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_raftnode_wire_wire_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
+var file_raftnode_wire_wire_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
 var file_raftnode_wire_wire_proto_goTypes = []any{
 	(EntryType)(0),        // 0: coup.raftnode.wire.EntryType
 	(MessageType)(0),      // 1: coup.raftnode.wire.MessageType
@@ -622,18 +847,23 @@ var file_raftnode_wire_wire_proto_goTypes = []any{
 	(*HardState)(nil),     // 3: coup.raftnode.wire.HardState
 	(*Configuration)(nil), // 4: coup.raftnode.wire.Configuration
 	(*Base)(nil),          // 5: coup.raftnode.wire.Base
-	(*Message)(nil),       // 6: coup.raftnode.wire.Message
+	(*Snapshot)(nil),      // 6: coup.raftnode.wire.Snapshot
+	(*Chunk)(nil),         // 7: coup.raftnode.wire.Chunk
+	(*Message)(nil),       // 8: coup.raftnode.wire.Message
 }
 var file_raftnode_wire_wire_proto_depIdxs = []int32{
 	0, // 0: coup.raftnode.wire.Entry.type:type_name -> coup.raftnode.wire.EntryType
 	4, // 1: coup.raftnode.wire.Base.configuration:type_name -> coup.raftnode.wire.Configuration
-	1, // 2: coup.raftnode.wire.Message.type:type_name -> coup.raftnode.wire.MessageType
-	2, // 3: coup.raftnode.wire.Message.entries:type_name -> coup.raftnode.wire.Entry
-	4, // [4:4] is the sub-list for method output_type
-	4, // [4:4] is the sub-list for method input_type
-	4, // [4:4] is the sub-list for extension type_name
-	4, // [4:4] is the sub-list for extension extendee
-	0, // [0:4] is the sub-list for field type_name
+	5, // 2: coup.raftnode.wire.Snapshot.base:type_name -> coup.raftnode.wire.Base
+	1, // 3: coup.raftnode.wire.Message.type:type_name -> coup.raftnode.wire.MessageType
+	2, // 4: coup.raftnode.wire.Message.entries:type_name -> coup.raftnode.wire.Entry
+	6, // 5: coup.raftnode.wire.Message.snapshot:type_name -> coup.raftnode.wire.Snapshot
+	7, // 6: coup.raftnode.wire.Message.chunk:type_name -> coup.raftnode.wire.Chunk
+	7, // [7:7] is the sub-list for method output_type
+	7, // [7:7] is the sub-list for method input_type
+	7, // [7:7] is the sub-list for extension type_name
+	7, // [7:7] is the sub-list for extension extendee
+	0, // [0:7] is the sub-list for field type_name
 }
 
 func init() { file_raftnode_wire_wire_proto_init() }
@@ -647,7 +877,7 @@ func file_raftnode_wire_wire_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_raftnode_wire_wire_proto_rawDesc), len(file_raftnode_wire_wire_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   5,
+			NumMessages:   7,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

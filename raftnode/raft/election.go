@@ -5,11 +5,12 @@ import "coup/raftnode/raft/quorum"
 // hearsLeader tells whether a leader is alive for all this node knows, so that campaigns of others
 // are turned down (thesis, 4.2.3). A leader that lost its quorum notices by itself.
 //
-// A node that has just started may have heard one before it stopped: where leases rest on that, it
-// keeps still for as long as they may last.
+// Where leases rest on that, they outlast the term that the node was in when it heard the leader: a
+// candidate of a later term may still collect votes. And a node that has just started may have heard a
+// leader before it stopped, and keeps still for as long as its lease may last.
 func (r *Raft) hearsLeader() bool {
-	return r.role == Leader || r.leader != "" && r.sinceHeard < r.config.ElectionTicks ||
-		r.config.LeaseDrift > 0 && r.now < uint64(r.config.ElectionTicks)
+	defends := r.leader != "" || r.config.LeaseDrift > 0
+	return r.role == Leader || defends && r.now-r.heardLeader < uint64(r.config.ElectionTicks)
 }
 
 func (r *Raft) becomeFollower(term uint64, leader NodeID) {

@@ -16,9 +16,7 @@ func led(t *testing.T, size int, c Config) *network {
 	for _, id := range n.names {
 		n.start(id)
 	}
-	n.force("n1")
-	n.settle(2)
-	require.Equal(t, Leader, n.nodes["n1"].role)
+	n.crown("n1")
 	return n
 }
 

@@ -118,7 +118,9 @@ func TestNewConfigurationCountsAlone_4_3(t *testing.T) {
 	n := withSpares(t)
 	require.NoError(t, n.ask("n1", "promote", "n4", "promote", "n5", "remove", "n2", "remove", "n3"))
 	n.process("n1", 0)
-	n.hold(func(m Message) bool { return !n.configuration("n1").Joint() && slices.Contains([]NodeID{"n2", "n3"}, m.From) })
+	n.hold(func(m Message) bool {
+		return !n.configuration("n1").Joint() && slices.Contains([]NodeID{"n2", "n3"}, m.From)
+	})
 	n.isolate("n2", "n3")
 	n.settle(2)
 	require.Equal(t, []NodeID{"n1", "n4", "n5"}, n.configuration("n4").Voters)

@@ -97,12 +97,13 @@ type Raft struct {
 	role   Role
 	leader NodeID // of term; empty when unknown
 
-	now        uint64 // ticks since the start
-	sinceHeard int    // ticks since the leader was heard, or since the campaign or quorum check began
-	timeout    int    // sinceHeard at which to campaign
-	sinceBeat  int    // leader: ticks since the last heartbeat
-	votes      map[NodeID]bool
-	peers      map[NodeID]*progress // leader: all that it replicates to but itself
+	now         uint64 // ticks since the start
+	heardLeader uint64 // tick at which a leader, of whatever term, was heard last; 0 at the start
+	sinceHeard  int    // ticks since the leader was heard, or since the campaign or quorum check began
+	timeout     int    // sinceHeard at which to campaign
+	sinceBeat   int    // leader: ticks since the last heartbeat
+	votes       map[NodeID]bool
+	peers       map[NodeID]*progress // leader: all that it replicates to but itself
 
 	uncommitted   int    // leader: bytes of data beyond commit
 	reads         []read // leader: unanswered, in order of arrival

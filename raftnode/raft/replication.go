@@ -113,7 +113,7 @@ func (r *Raft) follow(m Message) error {
 	if r.role != Follower {
 		r.becomeFollower(m.Term, m.From)
 	}
-	r.leader, r.sinceHeard = m.From, 0
+	r.leader, r.sinceHeard, r.heardLeader = m.From, 0, r.now
 	if r.joined == 0 && len(r.inForce().Voters) == 0 {
 		r.joined = m.Epoch
 	}

@@ -222,7 +222,9 @@ func (w *World) newcomer(now raft.Configuration, readOnly bool) raft.NodeID {
 	m.extra++
 	n := w.addNode(raft.NodeID(fmt.Sprintf("n%d", len(w.nodes)+1)))
 	n.joins, n.readOnly = true, readOnly
-	n.upstreams = now.Replicated()
+	if readOnly {
+		n.upstreams = now.Replicated()
+	}
 	// What it comes to is noted there.
 	_ = w.restart(n)
 	return n.id

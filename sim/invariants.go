@@ -105,12 +105,13 @@ func (n witness) Applied(e raft.Entry, r fsm.Result, hash uint64) {
 			d.answer = uint64(r.Code)<<56 ^ r.Revision<<32 ^ uint64(crc32.ChecksumIEEE([]byte(r.Value)))
 		}
 	}
-	n.deeds = append(n.deeds, d)
+	n.deeds, n.state = append(n.deeds, d), hash
 }
 
 // Restored implements replica.Observer.
 func (n witness) Restored(s raft.Snapshot, hash uint64) {
 	n.deeds = append(n.deeds, deed{mark: markOf(s.Base), hash: hash, configuration: &s.Configuration})
+	n.state = hash
 }
 
 // broken takes what a check came to.

@@ -23,6 +23,7 @@ type node struct {
 	pid     int
 	wiped   int // how often its disk was emptied
 
+	state     uint64   // hash of what its state machine holds
 	inquiries []uint64 // rounds that came in the turn under way; answered after it
 
 	frozen  bool // asked for by Inject

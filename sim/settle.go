@@ -194,8 +194,16 @@ func (w *World) apart() string {
 		}
 		names = append(names, n.id)
 	}
-	if err := w.check.Converged(names...); err != nil {
-		return err.Error()
+	if !w.options.Unchecked {
+		if err := w.check.Converged(names...); err != nil {
+			return err.Error()
+		}
+		return ""
+	}
+	for _, id := range names {
+		if a, b := w.nodes[w.find(names[0])], w.nodes[w.find(id)]; a.state != b.state {
+			return fmt.Sprintf("%s is in state %016x, and %s in state %016x", a.id, a.state, b.id, b.state)
+		}
 	}
 	return ""
 }

@@ -22,7 +22,7 @@ type reading struct {
 	inventory
 	configurations []raft.Entry
 	whole          content // what is there of the latest snapshot
-	cut            bool // a chunk of what is being received was not good
+	cut            bool    // a chunk of what is being received was not good
 	useless        []span
 }
 

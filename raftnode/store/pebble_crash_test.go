@@ -81,7 +81,7 @@ func TestCrash(t *testing.T) {
 					c.mu.Unlock()
 				}
 				now := history[i]
-				hs, entries := drawSave(draws, now.hs, now.log)
+				hs, entries := drawSave(draws, now.hs, now.log, 0)
 				if hs != nil {
 					now.hs = *hs
 				}

@@ -11,7 +11,10 @@ import (
 )
 
 // deed is something that a node does to its store.
-type deed func(Store) error
+type deed struct {
+	do      func(Store) error
+	durable bool // once it is done
+}
 
 // life draws what a node might do to its store, and remembers as much as that takes. The content of a
 // snapshot follows from its index, as that of a node's state does.
@@ -62,7 +65,7 @@ func (l *life) next() deed {
 			if l.latest > l.base {
 				l.base += 1 + l.random.Uint64N(l.latest-l.base)
 				base := baseAt(l.log[l.base-1])
-				return func(s Store) error { return s.Compact(base) }
+				return deed{func(s Store) error { return s.Compact(base) }, true}
 			}
 		}
 	}
@@ -77,7 +80,7 @@ func (l *life) save() deed {
 	if l.own.Index > uint64(len(l.log)) || len(entries) > 0 && l.own.Index >= entries[0].Index {
 		l.own = raft.Snapshot{} // not committed, it seems
 	}
-	return func(s Store) error { return s.Save(hs, entries) }
+	return deed{func(s Store) error { return s.Save(hs, entries) }, hs != nil || len(entries) > 0}
 }
 
 // take takes the next chunk, or publishes what is whole.
@@ -88,11 +91,11 @@ func (l *life) take() deed {
 		if l.coming.Index <= l.latest {
 			l.coming = raft.Snapshot{}
 		}
-		return func(s Store) error { return s.Publish(own) }
+		return deed{func(s Store) error { return s.Publish(own) }, true}
 	}
 	c := l.ownChunks[0]
 	l.ownChunks = l.ownChunks[1:]
-	return func(s Store) error { return s.TakeChunk(c) }
+	return deed{func(s Store) error { return s.TakeChunk(c) }, false}
 }
 
 // gather takes in the next chunk, or installs what is whole, or begins anew.
@@ -104,7 +107,7 @@ func (l *life) gather() deed {
 	if len(l.comingLeft) > 0 {
 		c := l.comingLeft[0]
 		l.comingLeft = l.comingLeft[1:]
-		return func(s Store) error { return s.Gather(raft.Gathered{Snapshot: coming, Chunk: c}) }
+		return deed{func(s Store) error { return s.Gather(raft.Gathered{Snapshot: coming, Chunk: c}) }, false}
 	}
 	var hs *raft.HardState
 	if l.random.IntN(2) == 0 {
@@ -116,7 +119,7 @@ func (l *life) gather() deed {
 	l.log[coming.Index-1] = raft.Entry{Index: coming.Index, Term: coming.Term, Checksum: coming.Checksum}
 	l.base, l.latest = coming.Index, coming.Index
 	l.own, l.coming = raft.Snapshot{}, raft.Snapshot{}
-	return func(s Store) error { return s.Install(coming, hs) }
+	return deed{func(s Store) error { return s.Install(coming, hs) }, true}
 }
 
 func (l *life) snapshot(e raft.Entry) (raft.Snapshot, []raft.Chunk) {
@@ -149,9 +152,9 @@ func TestLivesAreAlike(t *testing.T) {
 		published, installed := 0, 0
 		for range 400 {
 			before := reference.extent
-			do := l.next()
-			require.NoError(t, do(reference))
-			require.NoError(t, do(s))
+			d := l.next()
+			require.NoError(t, d.do(reference))
+			require.NoError(t, d.do(s))
 			switch after := reference.extent; {
 			case after.base.Index > before.snapshot.Index:
 				installed++
@@ -197,7 +200,7 @@ func TestCloneIsApart(t *testing.T) {
 				branches = append(branches, cloned)
 				b = &branches[len(branches)-1]
 			}
-			require.NoError(t, b.next()(b.store))
+			require.NoError(t, b.next().do(b.store))
 			b.want = readWhole(t, b.store)
 			for _, other := range branches {
 				if other.want.state.Last > 0 {

@@ -294,7 +294,7 @@ func TestAgainstModel(t *testing.T) {
 		s, model := bootstrapped(t, open)
 		var hs raft.HardState
 		for range 150 {
-			newHS, entries := drawSave(random, hs, model)
+			newHS, entries := drawSave(random, hs, model, 0)
 			if newHS != nil {
 				hs = *newHS
 			}
@@ -324,16 +324,16 @@ func extended(log, entries []raft.Entry) []raft.Entry {
 }
 
 // drawSave draws what a node might save after hs and log: sometimes a new term, sometimes entries that
-// replace a suffix.
-func drawSave(random *rand.Rand, hs raft.HardState, log []raft.Entry) (*raft.HardState, []raft.Entry) {
+// replace a suffix, but none up to covered.
+func drawSave(random *rand.Rand, hs raft.HardState, log []raft.Entry, covered uint64) (*raft.HardState, []raft.Entry) {
 	term := hs.Term
 	if term == 0 || random.IntN(4) == 0 {
 		term++
 	}
 	end := chainOf(genesis)
 	keep := len(log)
-	if keep > 0 && random.IntN(5) == 0 {
-		keep -= random.IntN(min(keep, 8)) + 1
+	if open := keep - int(covered); open > 0 && random.IntN(5) == 0 {
+		keep -= random.IntN(min(open, 8)) + 1
 	}
 	if keep > 0 {
 		end = chainAt(log[keep-1])

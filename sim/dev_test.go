@@ -11,6 +11,7 @@ func TestDev(t *testing.T) {
 	if s := os.Getenv("SEED"); s != "" {
 		seed, _ := strconv.ParseUint(s, 10, 64)
 		r := ordinary(seed)
+		if os.Getenv("V") != "" { seed -= 500000; r = ordinary(seed+500000); r.Nodes = 1+int(seed%7); r.rate=[]float64{100,500,3000}[seed%3]; r.ops=800; if r.Nodes<3 {r.windows=0}}
 		f, _ := os.Create("/tmp/sim.trace")
 		r.Trace = f
 		g := play(t, r)
@@ -29,7 +30,7 @@ func TestDev(t *testing.T) {
 	n, _ := strconv.Atoi(os.Getenv("N"))
 	bad := 0
 	for seed := range uint64(n) {
-		g := play(t, ordinary(seed))
+		r := ordinary(seed+500000); r.Nodes = 1+int(seed%7); r.rate=[]float64{100,500,3000}[seed%3]; r.ops=800; if r.Nodes<3 {r.windows=0}; g := play(t, r)
 		if err := g.judge(); err != nil {
 			fmt.Println(seed, err)
 			bad++

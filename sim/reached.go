@@ -16,6 +16,7 @@ type Reached struct {
 	Changes              int `json:"changes"` // of members, asked of a node
 	Changed              int `json:"changed"` // of these, answered as done
 	Joint                int `json:"joint"`   // joint configurations appended by a leader
+	Islands              int `json:"islands"` // leaders cut off and asked to remove all others
 	LeadersKilledInJoint int `json:"leaders_killed_in_joint"`
 	Removed              int `json:"removed"` // nodes proven to be no member
 	Wiped                int `json:"wiped"`   // of these
@@ -38,6 +39,7 @@ type Reached struct {
 	Lost              int `json:"lost"`                // messages
 	Duplicated        int `json:"duplicated"`          // messages
 	Held              int `json:"held"`                // messages, for long
+	Shut              int `json:"shut"`                // links that failed by themselves
 	LaterTerm         int `json:"later_term"`          // requests delivered in a later term of the receiver than they were sent in
 	LaterLife         int `json:"later_life"`          // messages delivered to another process than they were sent to
 	Crashes           int `json:"crashes"`             // all

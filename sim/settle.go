@@ -65,7 +65,7 @@ func (w *World) heal() {
 	w.trouble.calm()
 	w.members.every, w.operators.every, w.session.every = 0, 0, 0
 	for i := range w.network.links {
-		w.network.links[i].cut = false
+		w.network.links[i].cut, w.network.links[i].shut = false, 0
 	}
 	w.loseHeld()
 	for _, n := range w.nodes {

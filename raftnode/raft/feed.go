@@ -1,6 +1,9 @@
 package raft
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // A read-only peer hangs off a follower: it asks that follower, its upstream, for what is committed after
 // the entry that it holds, and is answered with entries or, where the upstream's log no longer reaches
@@ -43,10 +46,10 @@ func (r *Raft) tickFed() {
 
 // hang chooses an upstream, another than the last if there is one.
 func (r *Raft) hang() {
-	candidates := r.inForce().replicated
-	if len(candidates) == 0 {
-		candidates = r.config.Upstreams
-	}
+	// Who was told of members may know of some that its log does not.
+	candidates := slices.Concat(r.inForce().replicated, r.config.Upstreams)
+	slices.Sort(candidates)
+	candidates = slices.Compact(candidates)
 	var others []NodeID
 	for _, id := range candidates {
 		if id != r.config.ID && id != r.feed.upstream {

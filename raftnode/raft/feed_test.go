@@ -78,11 +78,15 @@ func TestReaderIsNeverCounted(t *testing.T) {
 	require.Equal(t, Follower, n.nodes["r1"].role)
 }
 
-// A leader has better things to do, as long as others follow it.
+// A leader has better things to do, as long as others follow it and the reader knows of them.
 func TestLeaderFeedsNobodyWhileItHasFollowers(t *testing.T) {
 	n := withReader(t)
+	held, err := n.nodes["n1"].log.at(n.nodes["n1"].inForce().index)
+	require.NoError(t, err)
 	fetch := func(to NodeID) bool {
-		require.NoError(t, n.step(Message{Type: MsgFetch, From: "r1", To: to}))
+		require.NoError(t, n.step(Message{
+			Type: MsgFetch, From: "r1", To: to, Term: 1, Index: held.index, LogTerm: held.term, Checksum: held.checksum,
+		}))
 		refused := n.flying[len(n.flying)-1].Reject
 		n.flying = nil
 		return !refused
@@ -182,4 +186,44 @@ func TestReaderRestartsFromSnapshot(t *testing.T) {
 	n.start("r1")
 	n.settle(30)
 	require.Equal(t, n.committed, n.applied["r1"])
+}
+
+// A lost question is asked again, a refusal sends it to another, both with the next tick; and who is asked no
+// more has no say.
+func TestReaderAsksAgainAtOnce(t *testing.T) {
+	n := withReader(t)
+	r := n.nodes["r1"]
+	upstream := r.feed.upstream
+	ask := func() Message {
+		n.flying = nil
+		r.Tick()
+		n.process("r1", 0)
+		require.Len(t, n.flying, 1)
+		require.Equal(t, MsgFetch, n.flying[0].Type)
+		return n.flying[0]
+	}
+	r.Unreachable(ask())
+	again := ask()
+	require.Equal(t, upstream, again.To)
+	refusal := Message{Type: MsgFetchReply, From: upstream, To: "r1", Term: r.term, Reject: true}
+	require.NoError(t, r.Step(refusal))
+	next := ask()
+	require.NotEqual(t, upstream, next.To)
+	require.NoError(t, r.Step(refusal))
+	r.Tick()
+	n.process("r1", 0)
+	require.Equal(t, next.To, r.feed.upstream)
+}
+
+// A question of which nobody says that it was lost is asked again before the upstream counts as silent.
+func TestReaderChangesSilentUpstream(t *testing.T) {
+	n := withReader(t)
+	r := n.nodes["r1"]
+	upstream := r.feed.upstream
+	for range r.config.ElectionTicks {
+		r.Tick()
+		n.process("r1", 0)
+		n.flying = nil
+	}
+	require.NotEqual(t, upstream, r.feed.upstream)
 }

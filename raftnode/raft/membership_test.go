@@ -150,6 +150,25 @@ func TestNewLeaderFinishesJointChange_4_3(t *testing.T) {
 	}
 }
 
+// Though it knows the joint configuration to be committed, a new leader appends no other before an entry of its
+// own term is committed.
+func TestNewLeaderLeavesJointOnlyAfterItsNoOp_4_3(t *testing.T) {
+	n := withSpares(t)
+	require.NoError(t, n.ask("n1", "promote", "n4", "demote", "n3"))
+	n.process("n1", 0)
+	n.hold(func(m Message) bool { return m.Type == MsgAppend && !n.configuration("n1").Joint() })
+	n.flying = nil
+	n.crash("n1")
+	r := n.nodes["n2"]
+	r.log.commit = r.ConfigurationIndex() // as an append could have told it
+	n.cut = func(from, to NodeID) bool { return to == "n2" && r.role == Leader }
+	n.crown("n2")
+	require.True(t, r.Configuration().Joint())
+	n.heal()
+	n.settle(3)
+	require.False(t, r.Configuration().Joint())
+}
+
 // A leader outside Cnew leads until that is committed, does not count itself, steps down, and has the
 // best of the others take over at once.
 func TestLeaderOutsideNewConfigurationStepsDownWhenItCommits_4_2_2(t *testing.T) {
@@ -186,6 +205,7 @@ func TestLeaderOutsideNewConfigurationMayLeaveNoHeir_4_2_2(t *testing.T) {
 	n.process("n1", 0)
 	n.hold(isType(MsgTimeoutNow))
 	require.Nil(t, n.leader())
+	require.Equal(t, n.nodes["n1"].log.commit, n.nodes["n2"].log.commit, "it tells what it committed before it goes")
 	n.settle(40)
 	require.NotNil(t, n.leader())
 	require.Equal(t, Configuration{Voters: []NodeID{"n2", "n3"}}, n.leader().Configuration())
@@ -310,8 +330,11 @@ func TestSilentLearnerIsNotPromoted_4_2_1(t *testing.T) {
 	n.blank("n4")
 	n.change("n1", "add-learner", "n4")
 	n.settle(2)
-	n.isolate("n4")
-	n.settle(12)
+	for range 12 {
+		n.nodes["n1"].Tick()
+		n.process("n1", 0)
+		n.hold(func(m Message) bool { return m.To == "n4" || m.From == "n4" }) // and nobody hears of the loss
+	}
 	var lagging *LaggingError
 	require.ErrorAs(t, n.ask("n1", "promote", "n4"), &lagging, "it holds all, and may be dead")
 }
@@ -483,9 +506,10 @@ func TestReplyFromBeforeRemovalDoesNotCountAfterReAdd(t *testing.T) {
 	require.Equal(t, before.match, p.match)
 	require.Equal(t, before.readRound, p.readRound)
 	require.Equal(t, before.heard, p.heard)
-	n.nodes["n1"].Unreachable(Message{Type: MsgAppend, To: "n3", Term: n.nodes["n1"].term, Epoch: late[len(late)-1].Epoch})
-	require.Equal(t, before.state, p.state, "nor does a loss from then")
 	n.blank("n3")
 	n.settle(5)
 	require.Equal(t, n.committed, n.applied["n3"])
+	require.Equal(t, replicating, p.state)
+	n.nodes["n1"].Unreachable(Message{Type: MsgAppend, To: "n3", Term: n.nodes["n1"].term, Epoch: late[len(late)-1].Epoch})
+	require.Equal(t, replicating, p.state, "nor does a loss from then")
 }

@@ -90,6 +90,25 @@ func TestReadOfNewLeaderWaitsForItsNoOp_6_4(t *testing.T) {
 	}
 }
 
+// Heartbeats are answered and the no-op is not: that is a lease, and no knowledge of what is committed.
+func TestLeaseReadOfNewLeaderWaitsForItsNoOp_6_4_1(t *testing.T) {
+	n := led(t, 3, Config{LeaseDrift: 10})
+	n.crash("n1")
+	r := n.nodes["n2"]
+	for range 60 {
+		n.nodes["n3"].timeout = 1 << 30
+		n.nodes["n3"].Tick()
+		r.Tick()
+		n.process("n2", 0)
+		n.hold(isType(MsgAppendReply))
+		if r.lease.held {
+			break
+		}
+	}
+	require.True(t, r.lease.held)
+	require.False(t, n.lease("n2"))
+}
+
 // lease asks for a read by the lease, and tells whether it was answered without asking anybody.
 func (n *network) lease(id NodeID) bool {
 	n.answers[id] = nil
@@ -248,6 +267,8 @@ func TestFollowerReadIsConfirmedByQuorum_6_4(t *testing.T) {
 
 func TestFollowerReadEndsWithoutLeader_6_4(t *testing.T) {
 	refused := func(t *testing.T, n *network) {
+		n.nodes["n2"].campaign(PreCandidate, false) // must not refuse once more
+		n.process("n2", 0)
 		require.Len(t, n.answers["n2"], 1)
 		var notLeader *NotLeaderError
 		require.ErrorAs(t, n.answers["n2"][0].Err, &notLeader)
@@ -305,4 +326,27 @@ func TestAnswerOfEarlierTermIsNone_6_4(t *testing.T) {
 	n.drain()
 	require.Len(t, n.answers["n2"], 2)
 	require.Equal(t, n.nodes["n3"].log.commit, n.answers["n2"][1].Index)
+}
+
+// Each answer belongs to its question, in whatever order they come.
+func TestFollowerReadsAreAnsweredInAnyOrder_6_4(t *testing.T) {
+	n := led(t, 3, Config{})
+	r := n.nodes["n2"]
+	var replies []Message
+	for id := range uint64(3) {
+		n.propose(n.nodes["n1"], "x")
+		require.NoError(t, r.FollowerReadIndex(id))
+		n.process("n2", 0)
+		replies = append(replies, n.hold(isType(MsgReadIndexReply))...)
+	}
+	require.Len(t, replies, 3)
+	for _, i := range []int{2, 0, 1, 1} {
+		require.NoError(t, n.step(replies[i]))
+	}
+	var got []ReadState
+	for _, i := range []int{2, 0, 1} {
+		got = append(got, ReadState{ID: uint64(i), Index: replies[i].Index})
+	}
+	require.Equal(t, got, n.answers["n2"])
+	require.Less(t, got[1].Index, got[0].Index)
 }

@@ -215,6 +215,23 @@ func TestSnapshotIsOvertakenByNewer_7(t *testing.T) {
 	require.Equal(t, have.Snapshot, r.snapshot)
 }
 
+// The next leader's snapshot may be older than what was received of the last one's: it is the one that comes.
+func TestSnapshotOfNextLeaderMayBeOlder_7(t *testing.T) {
+	n := lacking(t)
+	n.isolate("n3")
+	n.fill("n1", 5)
+	n.snapshot("n1", 0)
+	n.heal()
+	n.chunks("n1", 2)
+	n.settle(0)
+	newer := n.nodes["n3"].received.Snapshot
+	require.Greater(t, newer.Index, n.nodes["n2"].snapshot.Index)
+	n.crash("n1")
+	n.converge()
+	require.Equal(t, 1, n.installed)
+	require.Equal(t, n.nodes["n2"].snapshot, n.nodes["n3"].snapshot)
+}
+
 // A receiver that hears nothing for an election time-out campaigns, and loses nothing of what it has.
 func TestReceiverThatCampaignsKeepsWhatItReceived_7(t *testing.T) {
 	n := lacking(t)
@@ -267,6 +284,12 @@ func TestSnapshotOfEntriesThatAreHeldOnlyCommits_7(t *testing.T) {
 	require.EqualValues(t, 2, r.log.commit)
 	require.EqualValues(t, 4, r.log.last())
 	require.Zero(t, n.installed)
+
+	other := s
+	other.Index, other.Term, other.Chunks = 3, 2, 2
+	require.NoError(t, n.step(Message{Type: MsgSnapshot, From: "n1", To: "n2", Term: 1, Snapshot: &other}))
+	require.EqualValues(t, 1, n.flying[len(n.flying)-1].Chunk.Number, "an entry of another term is another entry")
+	require.EqualValues(t, 2, r.log.commit)
 
 	s.Index, s.Checksum = 3, 1
 	err := r.Step(Message{Type: MsgSnapshot, From: "n1", To: "n2", Term: 1, Snapshot: &s})
@@ -390,7 +413,13 @@ func TestTruncationSparesSlowFollowersUpToBound(t *testing.T) {
 
 // A receiver of a snapshot needs what comes after that.
 func TestTruncationSparesWhatFollowsSnapshotBeingSent(t *testing.T) {
-	n := lacking(t)
+	n := led(t, 3, Config{})
+	n.isolate("n3")
+	n.fill("n1", 20)
+	n.settle(15)
+	n.snapshot("n1", 5)
+	require.Less(t, n.nodes["n1"].log.base.Index, n.nodes["n1"].snapshot.Index, "else the test proves nothing")
+	n.heal()
 	n.chunks("n1", 1)
 	sent := n.nodes["n1"].peers["n3"].snapshot.Index
 	require.True(t, n.nodes["n1"].Sending())
@@ -408,7 +437,8 @@ func TestTruncationSparesWhatFollowsSnapshotBeingSent(t *testing.T) {
 // log is short, or conflicts at the base itself.
 func TestProbeBelowBaseTurnsIntoSnapshot_7(t *testing.T) {
 	for name, log := range map[string][]Entry{
-		"empty": nil, "short": build(1, 1), "conflicting": build(1, 1, 1, 2, 2, 2, 2, 2), "shorter and of an older term": build(1, 1, 1, 1, 1),
+		"empty": nil, "short": build(1, 1), "conflicting": build(1, 1, 1, 2, 2, 2, 2, 2),
+		"longer": build(1, 1, 1, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2), "shorter and of an older term": build(1, 1, 1, 1, 1),
 	} {
 		t.Run(name, func(t *testing.T) {
 			entries := build(1, 1, 1, 3, 3, 3)

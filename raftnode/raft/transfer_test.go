@@ -134,15 +134,43 @@ func TestReignEndsWithoutHeir(t *testing.T) {
 	require.Equal(t, Leader, n.nodes["n1"].role, "and may be elected again")
 
 	n = led(t, 3, Config{MaxLeaderTicks: 30})
-	n.settle(28)
-	leads := n.nodes["n1"]
-	n.cut = func(from, to NodeID) bool { return from == "n1" } // it hears them, and is not heard
-	for range 15 {
+	for range 39 {
 		n.nodes["n1"].Tick()
 		n.process("n1", 0)
-		n.flying = nil
+		n.hold(isType(MsgTimeoutNow))
 	}
-	require.NotEqual(t, Leader, leads.role, "the transfer fails, and with it the reign ends")
+	require.NotEqual(t, Leader, n.nodes["n1"].role, "the order is lost, and the reign ends all the same")
+}
+
+// The heir is a voter, was heard lately, and holds the most.
+func TestHeir(t *testing.T) {
+	n := led(t, 3, Config{})
+	n.blank("n0", "n4")
+	n.change("n1", "add-learner", "n0", "add-learner", "n4")
+	r := n.nodes["n1"]
+	for id, match := range map[NodeID]uint64{"n0": 9, "n2": 3, "n3": 4, "n4": 9} {
+		r.peers[id].match = match
+	}
+	require.Equal(t, NodeID("n3"), r.heir())
+	r.peers["n2"].match = 5
+	require.Equal(t, NodeID("n2"), r.heir())
+	r.now += 100
+	r.peers["n3"].heard = r.now
+	require.Equal(t, NodeID("n3"), r.heir())
+	r.now += 100
+	require.Empty(t, r.heir())
+}
+
+// Who may not vote may not lead, whoever says so.
+func TestOrderToCampaignIsForVotersOnly_3_10(t *testing.T) {
+	n := led(t, 3, Config{})
+	n.blank("n4")
+	n.change("n1", "add-learner", "n4")
+	r := n.nodes["n4"]
+	term := r.term
+	require.NoError(t, n.step(Message{Type: MsgTimeoutNow, From: "n1", To: "n4", Term: term}))
+	require.Equal(t, Follower, r.role)
+	require.Equal(t, term, r.term)
 }
 
 // The leader ends itself, where it was told so.

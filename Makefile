@@ -5,11 +5,12 @@ export CGO_ENABLED = 0
 
 ENV      ?= auto
 DURATION ?= 60s
+SEEDS    ?= 1000
 
 # Packages with goroutines of their own, tested under the race detector.
-RACE = ./raftnode/... ./workload/... ./checker/... ./results/... ./runner/... ./nemesis/... ./cluster/...
+RACE = ./raftnode/... ./workload/... ./checker/... ./results/... ./runner/... ./nemesis/... ./cluster/... ./sweep/...
 
-.PHONY: help build verify run test race lint mutants bench image clean
+.PHONY: help build verify run sweep test race lint mutants bench image clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,6 +24,9 @@ verify: build ## a short run of everything on Docker, else in network namespaces
 run: build ## a run of DURATION, e.g. make run DURATION=10m ENV=netns
 	bin/coup run --env $(ENV) --duration $(DURATION)
 
+sweep: build ## SEEDS short runs of the simulator on all cores, all invariants checked
+	bin/coup sweep --seeds $(SEEDS)
+
 test: build ## all tests; those that need Docker or namespaces say why they skip
 	go test ./...
 
@@ -35,10 +39,12 @@ lint: ## gofmt, go vet, staticcheck
 	go tool staticcheck ./...
 
 mutants: build ## seeded bugs: each must be caught, and the real node must pass the same run
+	bin/coup mutants --env sim --write docs/mutants.md
 	bin/coup mutants --env netns
 
-bench: build ## throughput without faults; writes docs/performance.md
+bench: build ## throughput of nodes without faults, and of the simulator; writes docs/performance.md
 	bin/coup bench --env netns --nodes 5 --clients 32 --write docs/performance.md
+	bin/coup bench --env sim --write docs/performance.md
 
 image: build ## the node's image, coup/raftnode
 	docker build -t coup/raftnode -f docker/Dockerfile bin

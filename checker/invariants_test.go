@@ -17,6 +17,12 @@ func following(node string, term uint64, ms int) Observation {
 	return Observation{Asked: at(ms), Time: at(ms + 1), Node: node, Role: "follower", Term: term}
 }
 
+// rewound is what a node says after it was wiped.
+func rewound(o Observation) Observation {
+	o.Wiped = 1
+	return o
+}
+
 func reigned(o Observation, terms ...uint64) Observation {
 	for _, term := range terms {
 		o.Reigns = append(o.Reigns, Reign{Term: term, Over: true})
@@ -51,6 +57,9 @@ func TestLeaders(t *testing.T) {
 		"an old answer that came late": {Evidence{Observations: []Observation{
 			leading("n1", 4, 10), {Asked: at(5), Time: at(20), Node: "n1", Role: "follower", Term: 3},
 		}}, ""},
+		"a leader that was removed and wiped": {Evidence{Observations: []Observation{leading("n1", 4, 1), rewound(following("n1", 0, 50))}}, ""},
+		"one that falls back after that": {Evidence{Observations: []Observation{rewound(leading("n1", 4, 1)), rewound(following("n1", 0, 50))}},
+			"n1 fell back: it said that it was the leader of term 4 at 0.002 s, and was in term 0 at 0.051 s."},
 		"silence is no term 0": {Evidence{Observations: []Observation{leading("n1", 4, 1), {Asked: at(9), Time: at(10), Node: "n1", Error: "refused"}}}, ""},
 		"a deposed leader answers from its successor's term": {Evidence{
 			Observations: []Observation{leading("n2", 5, 1)}, Ops: []history.Op{answered(write(1, 50, 51, 1), "n1", 5)},

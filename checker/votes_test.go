@@ -16,6 +16,8 @@ func TestVotes(t *testing.T) {
 	}
 	late := at(1, "n1", 1, "")
 	late.Asked, late.Time = 500*time.Millisecond, 3*time.Second
+	wiped, wipedLater := at(2, "n1", 1, ""), at(4, "n1", 0, "")
+	wiped.Wiped, wipedLater.Wiped = 1, 1
 	for _, c := range []struct {
 		name   string
 		seen   []Observation
@@ -27,6 +29,8 @@ func TestVotes(t *testing.T) {
 		{"an answer that was under way", []Observation{at(1, "n1", 1, "n2"), late}, ""},
 		{"a vote forgotten in a restart", []Observation{at(1, "n1", 4, "n2"), at(2, "n1", 4, "")}, "n1 had voted for n2 in term 4 at 1.001 s, and at 2.001 s for nobody"},
 		{"two votes in a term", []Observation{at(1, "n1", 4, "n2"), at(2, "n1", 4, "n3")}, "and at 2.001 s for n3"},
+		{"a node that was wiped", []Observation{at(1, "n1", 4, "n2"), wiped}, ""},
+		{"one that forgot after it was wiped", []Observation{wiped, at(3, "n1", 4, "n2"), wipedLater}, "n1 was in term 1 at 2.001 s, and in term 0"},
 		{"a term forgotten", []Observation{at(1, "n1", 4, "n2"), at(2, "n1", 3, "n2")}, "n1 was in term 4 at 1.001 s, and in term 3 at 2.001 s"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

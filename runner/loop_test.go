@@ -153,8 +153,13 @@ func (w *fakeWorld) Leaders(context.Context) []string { return []string{"n1"} }
 // fakeCluster is what faults are given.
 type fakeCluster struct{ world *fakeWorld }
 
-func (c fakeCluster) Environment() string                 { return "fake" }
-func (c fakeCluster) Nodes() []cluster.Node               { return nil }
+func (c fakeCluster) Environment() string { return "fake" }
+func (c fakeCluster) Nodes() (all []cluster.Node) {
+	for _, id := range c.world.nodes {
+		all = append(all, cluster.Node{ID: id})
+	}
+	return all
+}
 func (c fakeCluster) Collect(context.Context, bool) error { return nil }
 func (c fakeCluster) Close(context.Context) error         { return nil }
 

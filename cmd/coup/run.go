@@ -27,8 +27,11 @@ type runFlags struct {
 	faults      string
 }
 
-func newRun() *cobra.Command {
-	f := runFlags{options: runner.Defaults()}
+func newRun() *cobra.Command { return newRunFlags().command() }
+
+func newRunFlags() *runFlags { return &runFlags{options: runner.Defaults()} }
+
+func (f *runFlags) command() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "run",
 		Short: "Run a workload under faults, and check it",

@@ -328,6 +328,26 @@ func TestSnapshotTakesPlaceOfEntriesThatWait_7(t *testing.T) {
 	require.Empty(t, rd.Committed)
 }
 
+// A newer snapshot may begin to come before the driver has installed the last one, of which nothing must
+// get lost.
+func TestSnapshotIsInstalledBeforeNextIsGathered(t *testing.T) {
+	n := lacking(t)
+	n.chunks("n1", 2)
+	r := n.nodes["n3"]
+	s, last := r.received.Snapshot, n.disks["n1"].chunks[2]
+	n.isolate("n3")
+	n.fill("n1", 5)
+	n.snapshot("n1", 0)
+	newer := n.disks["n1"].snapshot
+	require.NoError(t, r.Step(Message{Type: MsgSnapshot, From: "n1", To: "n3", Term: r.term, Snapshot: &s, Chunk: last}))
+	require.NoError(t, r.Step(Message{Type: MsgSnapshot, From: "n1", To: "n3", Term: r.term, Snapshot: &newer, Chunk: n.disks["n1"].chunks[0]}))
+	n.process("n3", 0)
+	require.Equal(t, s, n.disks["n3"].snapshot)
+	require.Len(t, n.applied["n3"], int(s.Index))
+	n.heal()
+	n.converge()
+}
+
 // A node that restarts goes on from its snapshot and the configuration in it.
 func TestSnapshotCarriesConfiguration_5_1(t *testing.T) {
 	n := led(t, 3, Config{})

@@ -460,19 +460,26 @@ func TestProbeBelowBaseTurnsIntoSnapshot_7(t *testing.T) {
 		"empty": nil, "short": build(1, 1), "conflicting": build(1, 1, 1, 2, 2, 2, 2, 2),
 		"longer": build(1, 1, 1, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2), "shorter and of an older term": build(1, 1, 1, 1, 1),
 	} {
-		t.Run(name, func(t *testing.T) {
-			entries := build(1, 1, 1, 3, 3, 3)
-			n := withLogs(t, entries, entries, log)
-			n.isolate("n3")
-			n.crown("n1")
-			n.fill("n1", 3)
-			n.snapshot("n1", 0)
-			n.snapshot("n2", 0)
-			require.Greater(t, n.nodes["n1"].log.base.Index, uint64(6))
-			n.heal()
-			n.converge()
-			require.Equal(t, 1, n.installed)
-		})
+		for _, another := range []bool{false, true} { // leader, that begins to probe at its base
+			t.Run(fmt.Sprint(name, another), func(t *testing.T) {
+				entries := build(1, 1, 1, 3, 3, 3)
+				n := withLogs(t, entries, entries, log)
+				n.isolate("n3")
+				n.crown("n1")
+				n.fill("n1", 3)
+				n.settle(1)
+				n.snapshot("n1", 0)
+				n.snapshot("n2", 0)
+				require.EqualValues(t, 10, n.nodes["n2"].log.base.Index)
+				n.heal()
+				if another {
+					n.crash("n1")
+					n.crown("n2")
+				}
+				n.converge()
+				require.Equal(t, 1, n.installed)
+			})
+		}
 	}
 }
 

@@ -36,6 +36,10 @@ func (w *World) Settle() error {
 	if !w.within(convergeWithin*election, func() bool { return w.apart() == "" }) {
 		return w.owed("L3", "the members' states do not become equal within %v: %s", convergeWithin*election, w.apart())
 	}
+	// A transfer that was ordered before may still be on; it does not last longer than this.
+	if !w.pass(election) {
+		return w.Err()
+	}
 	before := w.highestTerm()
 	if !w.pass(stableFor * election) {
 		return w.Err()

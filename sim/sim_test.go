@@ -158,6 +158,42 @@ func ordinary(seed uint64) rules {
 	}
 }
 
+// Catches a database that loses a write which was durable, or keeps one by halves; and that the world is another
+// with it than without.
+func TestPebbleComesOutOfEveryCrash(t *testing.T) {
+	crashes := 0
+	for seed := range uint64(6) {
+		r := ordinary(seed)
+		r.ops = 200
+		without := play(t, r)
+		r.Store = StorePebble
+		with := play(t, r)
+		with.world.Close()
+		require.NoError(t, with.judge(), "seed %d", seed)
+		require.Equal(t, without.world.TraceHash(), with.world.TraceHash())
+		crashes += with.world.Reached().Crashes
+	}
+	require.Greater(t, crashes, 20)
+}
+
+// Catches a database that is not looked at.
+func TestADatabaseThatLosesAWriteIsFound(t *testing.T) {
+	w, err := New(Options{Seed: 1, Nodes: 3, Store: StorePebble})
+	require.NoError(t, err)
+	defer w.Close()
+	require.NoError(t, w.Settle())
+	d := w.nodes[0].disk
+	require.NoError(t, d.settle(d.durable()-1))
+	d.journal[0].other = func(s store.Store) error {
+		if m, ok := s.(*store.Memory); ok {
+			return m.Save(nil, d.journal[0].entries)
+		}
+		return nil
+	}
+	require.NoError(t, w.Cluster().(cluster.Killer).Kill(t.Context(), "n1"))
+	require.ErrorContains(t, w.Err(), "after a power failure")
+}
+
 // Catches whatever makes two runs of one seed differ: an unordered map, the machine's clock, a
 // goroutine.
 func TestOneSeedIsOneRun(t *testing.T) {

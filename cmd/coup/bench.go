@@ -22,12 +22,15 @@ func newBench() *cobra.Command {
 		Use:   "bench",
 		Short: "Measure throughput without faults",
 		Long: `Measure a cluster without faults: clients in a closed loop write distinct keys, then read them
-linearizably. Every write is synced to disk on a majority.`,
+linearizably. Every write is synced to disk on a majority.
+
+With --env sim it is the simulator that is measured: runs a minute, with faults and all checks, on
+all cores, and what share of the time each check takes.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return bench(cmd, o, env, write) },
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&env, "env", "auto", "where the nodes run: docker, netns, or auto for the first that works")
+	flags.StringVar(&env, "env", "auto", "where the nodes run: docker, netns, or auto for the first that works; or sim, to measure that")
 	flags.IntVar(&o.Nodes, "nodes", o.Nodes, "nodes in the cluster")
 	flags.IntVar(&o.Clients, "clients", o.Clients, "clients, each with one operation at a time")
 	flags.DurationVar(&o.Duration, "duration", o.Duration, "how long to write, and how long to read")
@@ -51,6 +54,14 @@ func bench(cmd *cobra.Command, o runner.BenchOptions, env, write string) error {
 		if !v.right {
 			return &usageError{fmt.Errorf("--%s: it must be %s", v.flag, v.want)}
 		}
+	}
+	if env == simulated {
+		for _, flag := range []string{"nodes", "clients", "value-size", "raftnode"} {
+			if cmd.Flags().Changed(flag) {
+				return &usageError{fmt.Errorf("--%s is for real nodes: the simulator is measured with what the page says", flag)}
+			}
+		}
+		return benchSimulator(cmd.Context(), newTerminal(os.Stdout), o.Duration, write)
 	}
 	var err error
 	if o.Binary, err = nodeBinary(o.Binary); err != nil {

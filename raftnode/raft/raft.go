@@ -220,7 +220,7 @@ func (r *Raft) Tick() {
 		r.tickLeader()
 	case r.fed():
 		r.tickFed()
-	case r.sinceHeard >= r.timeout && r.inForce().IsVoter(r.config.ID):
+	case r.sinceHeard >= r.timeout && r.mayCampaign():
 		r.campaign(PreCandidate, false)
 	}
 }

@@ -4,6 +4,7 @@
 package checker
 
 import (
+	"fmt"
 	"math"
 	"time"
 
@@ -92,6 +93,17 @@ type Observation struct {
 	Commit  uint64  `json:"commit,omitempty"`
 	Applied uint64  `json:"applied,omitempty"`
 	Reigns  []Reign `json:"reigns,omitempty"`
+	// Wiped is how often its disk was emptied so far, after it was proven to be no member any more.
+	// Before it joins anew it has forgotten all, as it may.
+	Wiped int `json:"wiped,omitempty"`
+}
+
+// life names the node as long as it must remember.
+func (o Observation) life() string {
+	if o.Wiped == 0 {
+		return o.Node
+	}
+	return fmt.Sprintf("%s, wiped %d times", o.Node, o.Wiped)
 }
 
 // Reign is a term that the node's process has led.

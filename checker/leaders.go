@@ -19,6 +19,7 @@ type Finding struct {
 type claim struct {
 	at   time.Duration
 	node string
+	life string // of the node
 	term uint64
 	how  string
 	past bool // told after the fact: at is only when it became known
@@ -52,12 +53,12 @@ func Leaders(evidence Evidence) Finding {
 	told := make(map[string]bool)
 	for _, s := range spokenTerms(evidence) {
 		for ; next < len(claims) && claims[next].at < s.asked; next++ {
-			if c := claims[next]; c.term > highest[c.node].term {
-				highest[c.node] = c
+			if c := claims[next]; c.term > highest[c.life].term {
+				highest[c.life] = c
 			}
 		}
-		if was := highest[s.node]; s.term < was.term && !told[s.node] {
-			told[s.node] = true
+		if was := highest[s.life]; s.term < was.term && !told[s.life] {
+			told[s.life] = true
 			finding.Broken = append(finding.Broken, fmt.Sprintf(
 				"%s fell back: it %s of term %d at %s, and was in term %d at %s.",
 				s.node, was.how, was.term, clock(was.at), s.term, clock(s.at)))
@@ -72,10 +73,10 @@ func leaderClaims(observations []Observation) []claim {
 	var claims []claim
 	for _, o := range observations {
 		if o.Role == "leader" {
-			claims = append(claims, claim{o.Time, o.Node, o.Term, "said that it was the leader", false})
+			claims = append(claims, claim{o.Time, o.Node, o.life(), o.Term, "said that it was the leader", false})
 		}
 		for _, reign := range o.Reigns {
-			claims = append(claims, claim{o.Time, o.Node, reign.Term, "said that it had been the leader", true})
+			claims = append(claims, claim{o.Time, o.Node, o.life(), reign.Term, "said that it had been the leader", true})
 		}
 	}
 	slices.SortStableFunc(claims, func(a, b claim) int { return cmp.Compare(a.at, b.at) })
@@ -86,6 +87,7 @@ func leaderClaims(observations []Observation) []claim {
 type speech struct {
 	asked, at time.Duration
 	node      string
+	life      string // of the node; of one that answers an operation, its first
 	term      uint64
 }
 
@@ -94,12 +96,12 @@ func spokenTerms(evidence Evidence) []speech {
 	var spoken []speech
 	for _, o := range evidence.Observations {
 		if o.Error == "" {
-			spoken = append(spoken, speech{o.Asked, o.Time, o.Node, o.Term})
+			spoken = append(spoken, speech{o.Asked, o.Time, o.Node, o.life(), o.Term})
 		}
 	}
 	for _, op := range evidence.Ops {
 		if op.Outcome == history.OK && op.Term > 0 {
-			spoken = append(spoken, speech{op.Invoke, op.Return, op.Node, op.Term})
+			spoken = append(spoken, speech{op.Invoke, op.Return, op.Node, op.Node, op.Term})
 		}
 	}
 	slices.SortStableFunc(spoken, func(a, b speech) int { return cmp.Compare(a.asked, b.asked) })

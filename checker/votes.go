@@ -19,7 +19,7 @@ func Votes(observations []Observation) Finding {
 		if o.Error != "" {
 			continue
 		}
-		was := latest[o.Node]
+		was := latest[o.life()]
 		if was.known && o.Asked < was.Time {
 			// Both may have been said at the same moment.
 			continue
@@ -36,7 +36,7 @@ func Votes(observations []Observation) Finding {
 		if o.Vote != "" && (!was.known || o.Term != was.Term || o.Vote != was.Vote) {
 			cast++
 		}
-		latest[o.Node] = ballot{o, true}
+		latest[o.life()] = ballot{o, true}
 	}
 	finding.Summary = fmt.Sprintf("%d votes of %d nodes were seen; %d contradictions.", cast, len(latest), len(finding.Broken))
 	return finding

@@ -65,10 +65,28 @@ func (f *frozen) Heal(ctx context.Context) Outcome {
 		return f.processes.Resume(ctx, id)
 	})
 	if err == nil {
-		outcome.Processes, err = f.inState(ctx, f.processes, f.targets, "running")
+		outcome.Processes, err = f.notPaused(ctx)
 	}
 	if err != nil {
 		outcome.Result, outcome.Reason = ResultNotHealed, err.Error()
 	}
 	return outcome
+}
+
+// notPaused proves that the nodes are not frozen any more. One that has died meanwhile is not: whoever
+// watches over the nodes knows whether it may have.
+func (f *frozen) notPaused(ctx context.Context) (all map[string]cluster.ProcessState, err error) {
+	err = f.prove(ctx, func(ctx context.Context) error {
+		var failure error
+		if all, failure = f.states(ctx, f.processes, f.targets); failure != nil {
+			return failure
+		}
+		for _, id := range f.targets {
+			if all[id].State == "paused" {
+				return fmt.Errorf("%s should not be paused any more", id)
+			}
+		}
+		return nil
+	})
+	return all, err
 }

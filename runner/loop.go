@@ -314,7 +314,8 @@ func (l *loop) heal() bool {
 		}
 		l.step(min(bound, l.nemesis.act(l.world.Now())))
 	}
-	if !l.ended && len(l.deaths) == 0 && len(l.problems) == 0 {
+	// A World that settles by itself starts what is dead, too.
+	if _, settles := l.world.(Simulation); !settles && !l.ended && len(l.deaths) == 0 && len(l.problems) == 0 {
 		l.nemesis.repair(l.nodes)
 		for !l.ended && !l.nemesis.idle() && l.world.Now() < bound {
 			l.step(bound)

@@ -50,7 +50,7 @@ func same(a, b checker.Observation) bool {
 	if a.Error != "" || b.Error != "" {
 		return a.Error != "" && b.Error != ""
 	}
-	return a.Role == b.Role && a.Term == b.Term && a.Leader == b.Leader && a.Vote == b.Vote && slices.Equal(a.Reigns, b.Reigns)
+	return a.Role == b.Role && a.Term == b.Term && a.Leader == b.Leader && a.Vote == b.Vote && a.Wiped == b.Wiped && slices.Equal(a.Reigns, b.Reigns)
 }
 
 // claimed are the terms that a node says it leads or led.

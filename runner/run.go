@@ -20,9 +20,9 @@ import (
 
 // Setup is all that a run needs.
 type Setup struct {
-	Options  Options // validated
-	Faults   []nemesis.Fault
-	Start    func(context.Context, cluster.Options) (cluster.Cluster, error)
+	Options Options // validated
+	Faults  []nemesis.Fault
+	Start   func(context.Context, cluster.Options) (cluster.Cluster, error)
 	// Simulate makes the World of a run without a real environment; Start is not used then. dir is
 	// the run's folder.
 	Simulate func(dir string) (Simulation, error)

@@ -11,8 +11,12 @@ import (
 	"coup/workload"
 )
 
-// healAttempts is how often healing a fault is tried before the run is void.
-const healAttempts = 3
+// healAttempts is how often healing a fault is tried before the run is void, and healPause the time
+// between two attempts: what is in the way, such as a full disk, may pass.
+const (
+	healAttempts = 5
+	healPause    = time.Second
+)
 
 // saboteur carries out the schedule of faults, one at a time.
 type saboteur struct {
@@ -27,6 +31,7 @@ type saboteur struct {
 	busy    bool          // an action is under way
 	current *attack       // in force
 	tries   int           // at healing it
+	healAt  time.Duration // not before, after an attempt that failed
 }
 
 // attack is a fault in force.
@@ -99,6 +104,9 @@ func (s *saboteur) act(now time.Duration) time.Duration {
 			s.goOn()
 			return workload.Never
 		}
+		if now < s.healAt {
+			return s.healAt
+		}
 		s.heal()
 		return workload.Never
 	}
@@ -138,7 +146,8 @@ func (s *saboteur) install(planned nemesis.Planned) {
 		s.next++
 		s.retryAt = 0
 		if installed != nil && outcome.Result != nemesis.ResultSkipped {
-			s.current, s.tries = &attack{planned: planned, installed: installed, targets: outcome.Targets}, 0
+			s.current = &attack{planned: planned, installed: installed, targets: outcome.Targets}
+			s.tries, s.healAt = 0, 0
 			s.current.rest(i.End)
 		}
 		s.record(nemesis.Event{ID: planned.ID, Fault: planned.Fault, Phase: nemesis.Install, Start: i.Start, End: i.End, Outcome: outcome})
@@ -174,6 +183,7 @@ func (s *saboteur) heal() {
 			outcome = nemesis.Outcome{Result: nemesis.ResultNotHealed, Reason: i.Err.Error()}
 		}
 		if s.tries++; outcome.Result != nemesis.ResultHealed && s.tries < healAttempts {
+			s.healAt = i.End + healPause
 			return
 		}
 		if len(outcome.Targets) == 0 {

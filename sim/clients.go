@@ -151,8 +151,6 @@ func (w *World) countRead(n *node, lease bool) {
 		w.reached.LeaseReads++
 	case c.Leads():
 		w.reached.IndexReads++
-	case n.readOnly:
-		w.reached.ReadOnlyReads++
 	default:
 		w.reached.FollowerReads++
 	}

@@ -157,7 +157,7 @@ func (c nodes) set(links []cluster.Link, cut bool) error {
 // probes is how many datagrams prove a link.
 const probes = 3
 
-// Probe implements cluster.Partitioner.
+// Probe implements cluster.Partitioner. Links that fail by themselves are no part of what it proves.
 func (c nodes) Probe(_ context.Context, links []cluster.Link) ([]cluster.Probe, error) {
 	all := make([]cluster.Probe, len(links))
 	for i, l := range links {

@@ -23,12 +23,20 @@ type disk struct {
 	node          *node
 	// beneath is what is on the disk, but for journal: the writes since then, oldest first. It takes
 	// them in only when it must, for most are never needed again.
-	beneath *store.Memory
-	journal []write
-	surface surface
-	shown   int  // of the journal, are in surface
-	failed  bool // until the process ends
-	full    bool
+	beneath  *store.Memory
+	journal  []write
+	database *database // is given the same; nil for none
+	surface  surface
+	shown    int  // of the journal, are in surface
+	failed   bool // until the process ends
+	full     bool
+}
+
+// close lets go of what is beside memory.
+func (d *disk) close() {
+	if d.database != nil {
+		_ = d.database.store.Close() // its files are in memory, and nobody reads them again
+	}
 }
 
 // write is one atomic write.
@@ -65,7 +73,14 @@ func (x *write) do(s store.Store) error {
 const keptWrites = 4096
 
 func newDisk(w *World, n *node) *disk {
-	return &disk{world: w, node: n, Memory: store.NewMemory(), beneath: store.NewMemory()}
+	d := &disk{world: w, node: n, Memory: store.NewMemory(), beneath: store.NewMemory()}
+	if w.options.Store == StorePebble {
+		var err error
+		if d.database, err = newDatabase(w.options.Seed, string(n.id)); err != nil {
+			w.fail("disk", "the database of %s does not open: %v", n.id, err)
+		}
+	}
+	return d
 }
 
 // Save implements store.Store.
@@ -118,6 +133,12 @@ func (d *disk) Install(s raft.Snapshot, hs *raft.HardState) error {
 // Compact implements store.Store.
 func (d *disk) Compact(base raft.Base) error {
 	d.world.reached.Compactions++
+	if base.Index > d.world.check.Committed() {
+		// A node that is a quorum by itself commits what it wrote in the same turn. Nobody is to find it gone
+		// before it was seen.
+		d.sync()
+		d.world.judge(d.node)
+	}
 	return d.write(write{kind: writeTruncation, base: &base, other: func(s store.Store) error { return s.Compact(base) }}, true)
 }
 
@@ -170,6 +191,13 @@ func (d *disk) write(x write, synced bool) error {
 	return nil
 }
 
+// sync makes all that was written durable now.
+func (d *disk) sync() {
+	for i := range d.journal {
+		d.journal[i].durable = min(d.journal[i].durable, d.world.now)
+	}
+}
+
 // durable is how many writes of the journal are durable now.
 func (d *disk) durable() int {
 	n := 0
@@ -184,6 +212,11 @@ func (d *disk) settle(n int) error {
 	for i := range d.journal[:n] {
 		if err := d.journal[i].do(d.beneath); err != nil {
 			return fmt.Errorf("sim: %s's disk: %w", d.node.id, err)
+		}
+		if d.database != nil {
+			if err := d.journal[i].do(d.database.store); err != nil {
+				return fmt.Errorf("sim: %s's database: %w", d.node.id, err)
+			}
 		}
 	}
 	d.show()
@@ -212,29 +245,17 @@ func (d *disk) crash(dice *dice) error {
 	if err := d.settle(n + kept); err != nil {
 		return err
 	}
+	if d.database != nil {
+		var next *write
+		if len(d.journal) > 0 {
+			next = &d.journal[0]
+		}
+		if err := d.database.crash(d.beneath, next); err != nil {
+			return fmt.Errorf("sim: %s's database: %w", d.node.id, err)
+		}
+	}
 	d.journal = d.journal[:0]
 	d.failed = false
-	var err error
-	d.Memory, err = copied(d.beneath)
-	return err
-}
-
-// copied is a store with the content of another.
-func copied(s *store.Memory) (*store.Memory, error) {
-	fresh := store.NewMemory()
-	state, err := s.Load()
-	if err != nil {
-		return nil, err
-	}
-	if err := fresh.Bootstrap(state.Base); err != nil {
-		return nil, err
-	}
-	entries, err := s.Entries(state.Base.Index+1, state.Last+1, 1<<62)
-	if err != nil {
-		return nil, err
-	}
-	if state.HardState == (raft.HardState{}) && len(entries) == 0 {
-		return fresh, nil
-	}
-	return fresh, fresh.Save(&state.HardState, entries)
+	d.Memory = d.beneath.Clone()
+	return nil
 }

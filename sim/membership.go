@@ -82,6 +82,10 @@ func (w *World) administrate(who int32) {
 		return
 	}
 	w.noteRemoved(now, committed)
+	if m.dice.below(12) == 0 {
+		w.island(now)
+		return
+	}
 	changes := w.drawChanges(now)
 	if len(changes) == 0 {
 		return
@@ -95,6 +99,12 @@ func (w *World) administrate(who int32) {
 			}
 		}
 	}
+	w.ask(at, changes)
+}
+
+// ask sends a request for changes to a node.
+func (w *World) ask(at int, changes []confchange.Change) {
+	m := &w.members
 	w.clients.lastID++
 	id := w.clients.lastID
 	m.asks = append(m.asks, ask{id: id, changes: changes})
@@ -107,6 +117,29 @@ func (w *World) administrate(who int32) {
 	}
 	w.trace.line(w.now, "an administrator asks %s for %v", w.nodes[at].id, changes)
 	w.schedule(event{at: w.now + w.clients.latency(w), kind: evAsk, node: uint8(at), id: id})
+}
+
+// island cuts a leader off until it must have noticed, and asks it to remove all the others meanwhile.
+func (w *World) island(now raft.Configuration) {
+	for _, n := range w.nodes[:w.options.Nodes] {
+		if !n.alive() || n.frozen || n.stalled || !n.replica.Core().Leads() || len(now.Voters) < 3 {
+			continue
+		}
+		election := 2 * time.Duration(w.options.ElectionTicks) * w.options.Tick
+		until := w.now + w.members.dice.between(2*election, 4*election)
+		var changes []confchange.Change
+		for _, id := range now.Members() {
+			if id != n.id {
+				changes = append(changes, confchange.Change{Op: confchange.Remove, Node: id})
+			}
+		}
+		for to := range w.nodes {
+			w.network.link(n.index, to).shut, w.network.link(to, n.index).shut = until, until
+		}
+		w.reached.Islands++
+		w.ask(n.index, changes)
+		return
+	}
 }
 
 // drawChanges draws what to ask for, all in one request.
@@ -189,7 +222,9 @@ func (w *World) newcomer(now raft.Configuration, readOnly bool) raft.NodeID {
 	m.extra++
 	n := w.addNode(raft.NodeID(fmt.Sprintf("n%d", len(w.nodes)+1)))
 	n.joins, n.readOnly = true, readOnly
-	n.upstreams = now.Replicated()
+	if readOnly {
+		n.upstreams = now.Replicated()
+	}
 	// What it comes to is noted there.
 	_ = w.restart(n)
 	return n.id
@@ -266,6 +301,8 @@ func (w *World) retire(n *node) {
 		return
 	}
 	w.reached.Wiped++
+	n.wiped++
+	n.disk.close()
 	n.disk, n.joins, n.killed = newDisk(w, n), true, false
 	w.check.Wipe(n.id)
 	w.trace.note(w.now, "wiped", n, 0)

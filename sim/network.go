@@ -22,7 +22,8 @@ type network struct {
 
 // link is one direction between two nodes.
 type link struct {
-	cut  bool
+	cut  bool          // by Inject
+	shut time.Duration // by itself, until then
 	last time.Duration // of the latest delivery, where messages stay in order
 }
 
@@ -54,6 +55,9 @@ const (
 func newNetwork(seed uint64) network {
 	return network{dice: newDice(seed, "network"), free: -1}
 }
+
+// open tells whether a link carries now.
+func (l *link) open(now time.Duration) bool { return !l.cut && l.shut <= now }
 
 func (net *network) link(from, to int) *link { return &net.links[from*stride+to] }
 
@@ -198,7 +202,7 @@ func (w *World) post(i int32) {
 	}
 	to := w.nodes[l.to]
 	l.life, l.term = to.life, to.term
-	if net.link(l.from, l.to).cut {
+	if !net.link(l.from, l.to).open(w.now) {
 		net.drop(i)
 		return
 	}
@@ -237,7 +241,7 @@ func (w *World) carry(i int32) {
 func (w *World) deliver(i int32) {
 	net := &w.network
 	l := &net.letters[i]
-	if net.link(l.from, l.to).cut {
+	if !net.link(l.from, l.to).open(w.now) {
 		net.drop(i)
 		return
 	}

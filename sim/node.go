@@ -21,6 +21,10 @@ type node struct {
 	replica *replica.Replica // nil while it is dead
 	life    uint32           // counts processes
 	pid     int
+	wiped   int // how often its disk was emptied
+
+	state     uint64   // hash of what its state machine holds
+	inquiries []uint64 // rounds that came in the turn under way; answered after it
 
 	frozen  bool // asked for by Inject
 	stalled bool // by itself
@@ -51,6 +55,7 @@ type node struct {
 	last       uint64 // index of the log's last entry, as written last
 	term       uint64 // as of its latest message
 	configured uint64 // index of the configuration that it went by when it was judged last
+	stale      uint64 // index of the latest stale read that this process answered
 	led        uint64 // latest term in which it spoke as the leader
 }
 
@@ -107,7 +112,7 @@ func (w *World) start(n *node) error {
 	w.pids++
 	n.pid = w.pids
 	n.begin()
-	n.inbox, n.missed, n.doom = n.inbox[:0], 0, doomNone
+	n.inbox, n.missed, n.doom, n.stale = n.inbox[:0], 0, doomNone, 0
 	n.killed, n.frozen, n.stalled = false, false, false
 	state, err := n.disk.Load()
 	if err != nil {
@@ -118,8 +123,13 @@ func (w *World) start(n *node) error {
 	if n.joins {
 		voters = nil
 	}
+	var disk store.Store = n.disk
+	var peers bus.Bus = port{w, n}
+	if plant := w.options.plant; plant != nil {
+		disk, peers = plant(n, disk, peers)
+	}
 	n.replica, err = replica.New(replica.Config{
-		ID: n.id, Voters: voters, Upstreams: n.upstreams, Store: n.disk, Bus: port{w, n}, Seed: w.seeds.next(), Observer: witness{n},
+		ID: n.id, Voters: voters, Upstreams: n.upstreams, Store: disk, Bus: peers, Seed: w.seeds.next(), Observer: witness{n},
 		ElectionTicks: w.options.ElectionTicks, HeartbeatTicks: w.options.HeartbeatTicks, Tick: w.options.Tick,
 		LeaseDrift: w.trouble.drift, MaxLeaderTicks: w.operators.maxReign, AtMaxReign: w.operators.atMaxReign,
 		Snapshots: w.operators.snapshots,
@@ -168,6 +178,11 @@ func (w *World) arrive(n *node, x work) {
 		n.inbox = append(n.inbox, x)
 		return
 	}
+	if n.missed > 0 || len(n.inbox) > 0 {
+		n.inbox = append(n.inbox, x)
+		w.wake(n)
+		return
+	}
 	n.begin()
 	w.take(n, x)
 	w.process(n)
@@ -198,7 +213,7 @@ func (w *World) take(n *node, x work) {
 	case workCall:
 		w.serve(n, x.id)
 	case workStatus:
-		w.tellStatus(n, x.id)
+		n.inquiries = append(n.inquiries, x.id)
 	case workAsk:
 		w.change(n, x.id)
 	case workOrder:
@@ -228,7 +243,7 @@ func (w *World) process(n *node) {
 	if n.writes == 0 {
 		n.early = len(n.said)
 	} else if err == nil {
-		n.doom = w.trouble.doom(w)
+		n.doom = w.trouble.doom(w, n.writes)
 		if n.doom == doomAtOnce {
 			w.crash(n)
 			return
@@ -242,6 +257,7 @@ func (w *World) process(n *node) {
 	if n.busy <= w.now {
 		w.judge(n)
 		w.leave(n, len(n.said))
+		w.tellStatuses(n)
 		return
 	}
 	n.waits = true
@@ -289,6 +305,7 @@ func (w *World) flushed(n *node) {
 	n.waits = false
 	w.judge(n)
 	w.leave(n, len(n.said))
+	w.tellStatuses(n)
 	w.wake(n)
 }
 
@@ -318,7 +335,7 @@ func (w *World) pause(n *node, why *bool) {
 func (w *World) resume(n *node, why *bool) {
 	*why = false
 	w.trace.note(w.now, "goes on", n, uint64(n.missed))
-	w.flushed(n)
+	w.schedule(event{at: w.now, kind: evFlush, node: uint8(n.index), id: uint64(n.life)})
 }
 
 // crash ends a process at once, and what it has not made durable with it.
@@ -362,6 +379,10 @@ func (w *World) bury(n *node) {
 		}
 	}
 	n.inbox = n.inbox[:0]
+	for _, id := range n.inquiries {
+		w.silence(n, id)
+	}
+	n.inquiries = n.inquiries[:0]
 	net.forget(n)
 	w.hangUp(n)
 	if err := n.disk.crash(&w.trouble.dice); err != nil {
@@ -394,11 +415,14 @@ func (w *World) restart(n *node) error {
 	if n.alive() {
 		return fmt.Errorf("sim: %s runs already", n.id)
 	}
+	again := n.life > 0
 	err := w.start(n)
 	var corrupt *store.CorruptionError
 	switch {
 	case err == nil:
-		w.reached.Restarts++
+		if again {
+			w.reached.Restarts++
+		}
 	case errors.Is(err, errFull), errors.Is(err, errSync):
 		w.bury(n)
 		w.trouble.revive(w, n)

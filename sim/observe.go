@@ -66,6 +66,14 @@ func (w *World) observe(id uint64) {
 	}
 }
 
+// tellStatuses answers who asked during a turn, now that what it wrote is durable.
+func (w *World) tellStatuses(n *node) {
+	for _, id := range n.inquiries {
+		w.tellStatus(n, id)
+	}
+	n.inquiries = n.inquiries[:0]
+}
+
 // tellStatus is a node's answer. It tells only what is durable: the process is not writing.
 func (w *World) tellStatus(n *node, id uint64) {
 	if r := w.round(id); r != nil && n.index < len(r.waiting) && r.waiting[n.index] {
@@ -107,7 +115,7 @@ func (w *World) tellObserved(id uint64) {
 func observation(n *node, s replica.Status) checker.Observation {
 	o := checker.Observation{
 		Node: string(n.id), Role: s.Role.String(), Term: s.Term, Leader: string(s.Leader), Vote: string(s.Vote),
-		Commit: s.Commit, Applied: s.Applied,
+		Commit: s.Commit, Applied: s.Applied, Wiped: n.wiped,
 	}
 	for _, reign := range s.Reigns {
 		o.Reigns = append(o.Reigns, checker.Reign(reign))

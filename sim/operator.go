@@ -26,8 +26,9 @@ type order int32
 const (
 	orderTransfer order = iota
 	orderStepDown
-	orders
 	orderSnapshot
+	orderRead
+	orders
 )
 
 func newOperators(o Options) operators {
@@ -37,8 +38,14 @@ func newOperators(o Options) operators {
 		every:      pick(d, 0, 500*time.Millisecond, 2*time.Second),
 		maxReign:   pick(d, 0, 0, 60, 200),
 		atMaxReign: pick(d, raft.Abdicate, raft.Abdicate, raft.Exit),
-		lease:      chances(pick(d, 0, 0.2, 0.9)),
-		follower:   chances(pick(d, 0, 0.2, 0.9)),
+		snapshots: replica.Snapshots{
+			Every:      pick[uint64](d, 0, 10, 50, 200),
+			Keep:       pick[uint64](d, 0, 5, 50),
+			Spare:      pick[uint64](d, 0, 5, 100),
+			ChunkBytes: pick(d, 16, 128, 4096),
+		},
+		lease:    chances(pick(d, 0, 0.2, 0.9)),
+		follower: chances(pick(d, 0, 0.2, 0.9)),
 	}
 	if !slices.Contains(o.Trouble, "operator") {
 		return p
@@ -101,6 +108,25 @@ func (w *World) obey(n *node, o order) {
 		}
 	case orderSnapshot:
 		err = n.replica.TakeSnapshot()
+	case orderRead:
+		w.readStale(n)
 	}
 	w.trace.line(w.now, "%s is given order %d: %v", n.id, o, err)
+}
+
+// readStale reads what a node has applied, however old. It is old but committed, and never gets older.
+func (w *World) readStale(n *node) {
+	switch r := n.replica.Stale(sessionKey); {
+	case r.Index < n.stale:
+		w.fail("I8", "%s answers a read as of entry %d, and had answered as of %d.", n.id, r.Index, n.stale)
+	case r.Index > w.check.Committed():
+		w.fail("I8", "%s answers a read as of entry %d, and nobody committed more than %d.", n.id, r.Index, w.check.Committed())
+	default:
+		n.stale = r.Index
+	}
+	if n.readOnly {
+		w.reached.ReadOnlyReads++
+	} else {
+		w.reached.StaleReads++
+	}
 }

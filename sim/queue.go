@@ -13,12 +13,13 @@ type kind uint8
 
 // The kinds of events. From evTick on, id is the life of the node that it is for.
 const (
-	evDeliver     kind = iota + 1 // ref is a letter
-	evUnreachable                 // id is a request
-	evRequest                     // id is a call
-	evAnswer                      // ref is a reply
-	evRefused                     // id is a call
-	evLost                        // id is a call
+	evNothing     kind = iota
+	evDeliver          // ref is a letter
+	evUnreachable      // id is a request
+	evRequest          // id is a call
+	evAnswer           // ref is a reply
+	evRefused          // id is a call
+	evLost             // id is a call
 	evInjected
 	evObserve  // id is a round
 	evObserved // id is a round

@@ -16,6 +16,7 @@ type Reached struct {
 	Changes              int `json:"changes"` // of members, asked of a node
 	Changed              int `json:"changed"` // of these, answered as done
 	Joint                int `json:"joint"`   // joint configurations appended by a leader
+	Islands              int `json:"islands"` // leaders cut off and asked to remove all others
 	LeadersKilledInJoint int `json:"leaders_killed_in_joint"`
 	Removed              int `json:"removed"` // nodes proven to be no member
 	Wiped                int `json:"wiped"`   // of these
@@ -24,10 +25,11 @@ type Reached struct {
 	StepDowns int `json:"step_downs"` // likewise
 	Exits     int `json:"exits"`      // of leaders whose reign was over
 
-	IndexReads    int `json:"index_reads"`     // answered by a leader that asked a quorum
+	IndexReads    int `json:"index_reads"`     // linearizable ones, answered by a leader that asked a quorum
 	LeaseReads    int `json:"lease_reads"`     // answered by a leader by its lease
 	FollowerReads int `json:"follower_reads"`  // answered by another voter or learner
-	ReadOnlyReads int `json:"read_only_reads"` // answered by a read-only peer
+	StaleReads    int `json:"stale_reads"`     // answered by a node for itself
+	ReadOnlyReads int `json:"read_only_reads"` // of these, by a read-only peer
 
 	Sessions int `json:"sessions"` // opened
 	Expired  int `json:"expired"`  // commands refused because their session had ended
@@ -37,6 +39,7 @@ type Reached struct {
 	Lost              int `json:"lost"`                // messages
 	Duplicated        int `json:"duplicated"`          // messages
 	Held              int `json:"held"`                // messages, for long
+	Shut              int `json:"shut"`                // links that failed by themselves
 	LaterTerm         int `json:"later_term"`          // requests delivered in a later term of the receiver than they were sent in
 	LaterLife         int `json:"later_life"`          // messages delivered to another process than they were sent to
 	Crashes           int `json:"crashes"`             // all

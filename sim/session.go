@@ -26,7 +26,7 @@ type session struct {
 const sessionKey = "session"
 
 // sessionTTL is in milliseconds of log time.
-const sessionTTL = 3000
+const sessionTTL = 300
 
 func newSession(o Options) session {
 	s := session{dice: newDice(o.Seed, "session")}
@@ -58,8 +58,8 @@ func (w *World) runSession() {
 	default:
 		w.reached.Retried++
 	}
-	if s.dice.below(50) == 0 {
-		next += 3 * sessionTTL * time.Millisecond
+	if s.dice.below(30) == 0 {
+		next += 6 * sessionTTL * time.Millisecond
 	}
 	w.schedule(event{at: w.now + next, kind: evSession})
 	at := s.dice.below(len(w.nodes))

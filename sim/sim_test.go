@@ -2,8 +2,10 @@ package sim
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
+	"reflect"
 	"testing"
 	"time"
 
@@ -13,6 +15,9 @@ import (
 	"coup/cluster"
 	"coup/history"
 	"coup/nemesis"
+	"coup/raftnode/bus"
+	"coup/raftnode/raft"
+	"coup/raftnode/store"
 	"coup/runner"
 	"coup/workload"
 )
@@ -153,6 +158,42 @@ func ordinary(seed uint64) rules {
 	}
 }
 
+// Catches a database that loses a write which was durable, or keeps one by halves; and that the world is another
+// with it than without.
+func TestPebbleComesOutOfEveryCrash(t *testing.T) {
+	crashes := 0
+	for seed := range uint64(6) {
+		r := ordinary(seed)
+		r.ops = 200
+		without := play(t, r)
+		r.Store = StorePebble
+		with := play(t, r)
+		with.world.Close()
+		require.NoError(t, with.judge(), "seed %d", seed)
+		require.Equal(t, without.world.TraceHash(), with.world.TraceHash())
+		crashes += with.world.Reached().Crashes
+	}
+	require.Greater(t, crashes, 20)
+}
+
+// Catches a database that is not looked at.
+func TestADatabaseThatLosesAWriteIsFound(t *testing.T) {
+	w, err := New(Options{Seed: 1, Nodes: 3, Store: StorePebble})
+	require.NoError(t, err)
+	defer w.Close()
+	require.NoError(t, w.Settle())
+	d := w.nodes[0].disk
+	require.NoError(t, d.settle(d.durable()-1))
+	d.journal[0].other = func(s store.Store) error {
+		if m, ok := s.(*store.Memory); ok {
+			return m.Save(nil, d.journal[0].entries)
+		}
+		return nil
+	}
+	require.NoError(t, w.Cluster().(cluster.Killer).Kill(t.Context(), "n1"))
+	require.ErrorContains(t, w.Err(), "after a power failure")
+}
+
 // Catches whatever makes two runs of one seed differ: an unordered map, the machine's clock, a
 // goroutine.
 func TestOneSeedIsOneRun(t *testing.T) {
@@ -167,14 +208,175 @@ func TestOneSeedIsOneRun(t *testing.T) {
 	require.Len(t, hashes, 10, "different seeds do different things")
 }
 
-// Catches a world that breaks the cluster in a way that no machine does, or a node that does not
-// stand what machines do.
-func TestNothingIsFoundInGoodNodes(t *testing.T) {
-	for seed := range uint64(300) {
+// Catches a world that breaks the cluster in a way that no machine does, a node that does not stand what
+// machines do, and a trouble that never comes.
+func TestGoodNodesStandAllTroubles(t *testing.T) {
+	var total Reached
+	counts := reflect.ValueOf(&total).Elem()
+	for seed := range uint64(200) {
 		g := play(t, ordinary(seed))
 		require.NoError(t, g.judge(), "seed %d", seed)
-		t.Logf("%d: %d events, %d faults, %v, %+v", seed, len(g.events), g.faults, g.world.Now(), g.world.Reached())
+		reached := reflect.ValueOf(g.world.Reached())
+		for i := range counts.NumField() {
+			counts.Field(i).SetInt(counts.Field(i).Int() + reached.Field(i).Int())
+		}
 	}
+	for i := range counts.NumField() {
+		require.Positive(t, counts.Field(i).Int(), counts.Type().Field(i).Name)
+	}
+}
+
+// Catches a trouble that comes although nobody asked for it.
+func TestACalmWorldHasNoTrouble(t *testing.T) {
+	r := ordinary(1)
+	r.Trouble, r.windows = nil, 0
+	g := play(t, r)
+	require.NoError(t, g.judge())
+	reached := g.world.Reached()
+	require.Equal(t, 1, reached.Elections)
+	require.Equal(t, Reached{
+		Events: reached.Events, Messages: reached.Messages, Operations: reached.Operations, IndexReads: reached.IndexReads, Elections: 1,
+	}, reached)
+	for _, e := range g.events {
+		require.NotEqual(t, history.Info, e.Type)
+	}
+}
+
+// A seed plays the same whoever asks for it: what one trouble draws must not move what another one draws.
+func TestTroublesAreDrawnApart(t *testing.T) {
+	one, err := newTrouble(Options{Seed: 4, Trouble: []string{"crashes"}})
+	require.NoError(t, err)
+	all, err := newTrouble(Options{Seed: 4, Trouble: Troubles()})
+	require.NoError(t, err)
+	require.Equal(t, all.crash, one.crash)
+	require.Equal(t, all.crashInWrite, one.crashInWrite)
+	require.Zero(t, one.loss|one.duplicate|one.hold|one.slow)
+
+	_, err = New(Options{Nodes: 3, Trouble: []string{"rain"}})
+	require.ErrorContains(t, err, "rain")
+	_, err = New(Options{})
+	require.Error(t, err)
+}
+
+// forgetful is a store without a vote.
+type forgetful struct{ *disk }
+
+func (s forgetful) Save(hs *raft.HardState, entries []raft.Entry) error {
+	if hs != nil {
+		hs = &raft.HardState{Term: hs.Term}
+	}
+	return s.disk.Save(hs, entries)
+}
+
+// lazy is a store that never syncs.
+type lazy struct{ *disk }
+
+func (s lazy) Save(hs *raft.HardState, entries []raft.Entry) error {
+	x := write{entries: entries}
+	if hs != nil {
+		x.state, x.withState = *hs, true
+	}
+	return s.write(x, false)
+}
+
+// masked is a bus on which a node speaks as another.
+type masked struct {
+	bus.Bus
+	as raft.NodeID
+}
+
+func (b masked) Respond(from, to raft.NodeID, m raft.Message) {
+	if m.Type == raft.MsgAppendReply && to != b.as {
+		from = b.as
+	}
+	b.Bus.Respond(from, to, m)
+}
+
+// yielding is a bus on which every vote is granted.
+type yielding struct{ bus.Bus }
+
+func (b yielding) Respond(from, to raft.NodeID, m raft.Message) {
+	if m.Type == raft.MsgVoteReply || m.Type == raft.MsgPreVoteReply {
+		m.Reject = false
+	}
+	b.Bus.Respond(from, to, m)
+}
+
+// Catches checks that are never made: what is planted must be found, by the law that it breaks.
+func TestWhatIsPlantedIsFound(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		plant  func(*node, store.Store, bus.Bus) (store.Store, bus.Bus)
+		checks []string
+	}{
+		{"a vote that is not kept", func(n *node, s store.Store, b bus.Bus) (store.Store, bus.Bus) {
+			return forgetful{n.disk}, b
+		}, []string{"I11", "I7"}},
+		{"a disk that is not synced", func(n *node, s store.Store, b bus.Bus) (store.Store, bus.Bus) {
+			return lazy{n.disk}, b
+		}, []string{"I11"}},
+		{"acknowledgements in another's name", func(n *node, s store.Store, b bus.Bus) (store.Store, bus.Bus) {
+			return s, masked{b, "n3"}
+		}, []string{"I9", "I10"}},
+		{"votes that were refused", func(n *node, s store.Store, b bus.Bus) (store.Store, bus.Bus) {
+			return s, yielding{b}
+		}, []string{"I1", "I4", "I7", "I11"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			for seed := range uint64(50) {
+				r := ordinary(seed)
+				r.Trouble, r.plant = []string{"messages", "crashes"}, c.plant
+				var failure *Failure
+				if errors.As(play(t, r).world.Err(), &failure) {
+					require.Contains(t, c.checks, failure.Check, failure.Text)
+					return
+				}
+			}
+			require.Fail(t, "not found")
+		})
+	}
+}
+
+// Catches a disk whose content is never compared with what the node makes of it.
+func TestADiskOfLastWeekIsFound(t *testing.T) {
+	w, err := New(Options{Seed: 1, Nodes: 3})
+	require.NoError(t, err)
+	require.NoError(t, w.Settle())
+	old := w.nodes[0].disk.Memory.Clone()
+	require.NoError(t, w.Settle())
+	nodes := w.Cluster().(cluster.Killer)
+	require.NoError(t, nodes.Kill(t.Context(), "n1"))
+	w.nodes[0].disk.Memory = old
+	require.NoError(t, nodes.Restart(t.Context(), "n1"))
+	var failure *Failure
+	require.ErrorAs(t, w.Err(), &failure)
+	require.Equal(t, "I11", failure.Check)
+	require.False(t, w.Wait(w.Now()+time.Second), "a world ends with its first failure")
+}
+
+// Catches liveness that is owed and not looked for: a leader that nobody follows, a write that nobody answers.
+func TestWhatIsOwedAndMissing(t *testing.T) {
+	for check, mute := range map[string]raft.MessageType{"L1": raft.MsgVote, "L2": raft.MsgAppend} {
+		silence := func(n *node, s store.Store, b bus.Bus) (store.Store, bus.Bus) { return s, mutedBus{b, mute} }
+		w, err := New(Options{Seed: 1, Nodes: 3, plant: silence})
+		require.NoError(t, err)
+		var failure *Failure
+		require.ErrorAs(t, w.Settle(), &failure)
+		require.Equal(t, check, failure.Check, failure.Text)
+	}
+}
+
+// mutedBus loses one type of message.
+type mutedBus struct {
+	bus.Bus
+	mute raft.MessageType
+}
+
+func (b mutedBus) Send(from, to raft.NodeID, m raft.Message, onResponse func(raft.Message, error)) bus.MessageID {
+	if m.Type == b.mute {
+		to = "nobody"
+	}
+	return b.Bus.Send(from, to, m, onResponse)
 }
 
 // BenchmarkRun is a whole run of 2,000 operations by 10 clients on 5 nodes, with 10 faults and every

@@ -24,6 +24,8 @@ type trouble struct {
 	loss, duplicate,
 	tail, hold odds // of a message
 
+	part time.Duration // between two times at which links fail, on average
+
 	quick          time.Duration // a sync takes from an eighth of it up to all of it
 	slow, failSync odds          // of a sync
 	fill           time.Duration // between two full disks, on average
@@ -42,6 +44,7 @@ const (
 	troubleCrash = iota
 	troubleStall
 	troubleFull
+	troublePart
 	troubleEmpty // a disk has space again
 )
 
@@ -69,6 +72,7 @@ func newTrouble(o Options) (trouble, error) {
 			t.duplicate = chances(pick(&d, 0, 0.001, 0.01, 0.1))
 			t.tail = chances(pick(&d, 0, 0.001, 0.01, 0.1))
 			t.hold = chances(pick(&d, 0, 0.0005, 0.005))
+			t.part = pick(&d, 0, 0, 3*time.Second, 8*time.Second)
 		}},
 		{"crashes", func() {
 			t.crash = pick(&d, 0, 2*time.Second, 5*time.Second, 10*time.Second)
@@ -127,9 +131,14 @@ const (
 	doomBetweenMessages      // some of that has
 )
 
-// doom draws whether and how a process crashes about a write.
-func (t *trouble) doom(w *World) doom {
-	if !t.dice.hit(t.crashInWrite) || !w.spare() {
+// doom draws whether and how a process crashes about its writes: more often when there are several, of which a crash
+// may leave some.
+func (t *trouble) doom(w *World, writes int) doom {
+	likely := t.crashInWrite
+	if writes > 1 {
+		likely *= 16
+	}
+	if !t.dice.hit(likely) || !w.spare() {
 		return doomNone
 	}
 	return doom(1 + t.dice.below(4))
@@ -161,7 +170,7 @@ func (w *World) beginTrouble() {
 // again schedules the next of a trouble.
 func (w *World) again(what int) {
 	t := &w.trouble
-	if interval := [...]time.Duration{t.crash, t.stall, t.fill}[what]; interval > 0 {
+	if interval := [...]time.Duration{t.crash, t.stall, t.fill, t.part}[what]; interval > 0 {
 		w.schedule(event{at: w.now + t.dice.between(0, 2*interval), kind: evTrouble, ref: int32(what)})
 	}
 }
@@ -174,6 +183,10 @@ func (w *World) happen(what int) {
 		return
 	}
 	w.again(what)
+	if what == troublePart {
+		w.shutLinks()
+		return
+	}
 	n := w.nodes[t.dice.below(len(w.nodes))]
 	if !n.alive() || n.frozen || n.stalled || !w.spare() {
 		return
@@ -195,6 +208,19 @@ func (w *World) happen(what int) {
 			w.reached.FullDisks++
 			w.schedule(event{at: w.now + t.dice.long(10*time.Millisecond, 3*time.Second), kind: evTrouble, ref: int32(troubleEmpty + n.index)})
 		}
+	}
+}
+
+// shutLinks has some links fail, in one direction each, and come back one by one.
+func (w *World) shutLinks() {
+	if w.trouble.part == 0 {
+		return
+	}
+	d := &w.trouble.dice
+	for range 1 + d.below(2*len(w.nodes)) {
+		from, to := d.below(len(w.nodes)), d.below(len(w.nodes))
+		w.network.link(from, to).shut = w.now + d.long(50*time.Millisecond, 3*time.Second)
+		w.reached.Shut++
 	}
 }
 

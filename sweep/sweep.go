@@ -25,13 +25,14 @@ type Options struct {
 	Seeds     int    // how many; 0 for as many as the budget allows
 	MinNodes  int
 	MaxNodes  int
-	Faults    []nemesis.Fault // each run takes some of them
-	Troubles  []string        // likewise, of sim.Troubles
-	Ops       int             // that a run asks for, about
-	Workers   int             // runs at a time; 0 for one a core
-	Budget    time.Duration   // nothing is begun after it; 0 for no limit
-	KeepGoing bool            // count failures and go on, instead of stopping at the first
-	Only      Check           // what may fail a run; empty for everything
+	Faults    []nemesis.Fault       // each run takes some of them
+	Troubles  []string              // likewise, of sim.Troubles
+	Ops       int                   // that a run asks for, about
+	Workers   int                   // runs at a time; 0 for one a core
+	Budget    time.Duration         // nothing is begun after it; 0 for no limit
+	KeepGoing bool                  // count failures and go on, instead of stopping at the first
+	Only      Check                 // what may fail a run; empty for everything
+	Shape     func(seed uint64) Run // makes the run of a seed; nil for Draw
 }
 
 // Check is a group of checks.
@@ -220,7 +221,11 @@ func (r *Result) add(o outcome) {
 
 // run does the run of a seed.
 func (o Options) run(ctx context.Context, seed uint64) (out outcome) {
-	run := o.Draw(seed)
+	shape := o.Shape
+	if shape == nil {
+		shape = o.Draw
+	}
+	run := shape(seed)
 	out.seed = seed
 	fail := func(verdict checker.Verdict, check, text string) {
 		out.failure = &Failure{Seed: seed, Verdict: verdict, Check: check, Text: text, Run: run.Command()}
@@ -231,7 +236,7 @@ func (o Options) run(ctx context.Context, seed uint64) (out outcome) {
 			fail(verdict, check, fmt.Sprintf("panic: %v", p))
 		}
 	}()
-	world, err := NewWorld(run.Options)
+	world, err := NewWorld(run.Options, o.Only == Linearizability || o.Only == Liveness)
 	if err != nil {
 		fail(checker.Harness, checker.NameHarness, err.Error())
 		return out

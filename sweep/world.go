@@ -10,9 +10,11 @@ import (
 // World is a simulated cluster as a run wants it.
 type World struct{ *sim.World }
 
-// NewWorld makes the world of a run.
-func NewWorld(o runner.Options) (World, error) {
-	w, err := sim.New(sim.Options{Seed: o.Seed, Nodes: o.Nodes, OpTimeout: o.OpTimeout, Trouble: o.Trouble})
+// NewWorld makes the world of a run. In one that is unchecked no invariant is looked at.
+func NewWorld(o runner.Options, unchecked bool) (World, error) {
+	w, err := sim.New(sim.Options{
+		Seed: o.Seed, Nodes: o.Nodes, OpTimeout: o.OpTimeout, Trouble: o.Trouble, Unchecked: unchecked,
+	})
 	return World{w}, err
 }
 

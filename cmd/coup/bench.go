@@ -22,12 +22,15 @@ func newBench() *cobra.Command {
 		Use:   "bench",
 		Short: "Measure throughput without faults",
 		Long: `Measure a cluster without faults: clients in a closed loop write distinct keys, then read them
-linearizably. Every write is synced to disk on a majority.`,
+linearizably. Every write is synced to disk on a majority.
+
+With --env sim it is the simulator that is measured: runs a minute, with faults and all checks, on
+all cores, and what share of the time each check takes.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return bench(cmd, o, env, write) },
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&env, "env", "auto", "where the nodes run: docker, netns, or auto for the first that works")
+	flags.StringVar(&env, "env", "auto", "where the nodes run: docker, netns, or auto for the first that works; or sim, to measure that")
 	flags.IntVar(&o.Nodes, "nodes", o.Nodes, "nodes in the cluster")
 	flags.IntVar(&o.Clients, "clients", o.Clients, "clients, each with one operation at a time")
 	flags.DurationVar(&o.Duration, "duration", o.Duration, "how long to write, and how long to read")
@@ -51,6 +54,14 @@ func bench(cmd *cobra.Command, o runner.BenchOptions, env, write string) error {
 		if !v.right {
 			return &usageError{fmt.Errorf("--%s: it must be %s", v.flag, v.want)}
 		}
+	}
+	if env == simulated {
+		for _, flag := range []string{"nodes", "clients", "value-size", "raftnode"} {
+			if cmd.Flags().Changed(flag) {
+				return &usageError{fmt.Errorf("--%s is for real nodes: the simulator is measured with what the page says", flag)}
+			}
+		}
+		return benchSimulator(cmd.Context(), newTerminal(os.Stdout), o.Duration, write)
 	}
 	var err error
 	if o.Binary, err = nodeBinary(o.Binary); err != nil {
@@ -92,43 +103,16 @@ func bench(cmd *cobra.Command, o runner.BenchOptions, env, write string) error {
 	if write == "" {
 		return nil
 	}
-	return writePage(write, page(o, environment.name, machine, rows))
+	return writePage(write, "Performance", "bench", "`make bench` measures this and writes it here.", page(o, environment.name, machine, rows))
 }
-
-// The markers in a page, between which the table is replaced.
-const (
-	pageBegin = "<!-- bench: begin -->"
-	pageEnd   = "<!-- bench: end -->"
-)
 
 // page is the table as Markdown.
 func page(o runner.BenchOptions, environment, machine string, rows [][]string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%d nodes (%s), %d clients in a closed loop for %v a phase, values of %d bytes, every write\nsynced to disk on a majority. %s.\n\n",
 		o.Nodes, environment, o.Clients, o.Duration, o.ValueSize, machine)
-	for i, row := range rows {
-		fmt.Fprintf(&b, "| %s |\n", strings.Join(row, " | "))
-		if i == 0 {
-			b.WriteString("|---|" + strings.Repeat("---:|", len(row)-1) + "\n")
-		}
-	}
+	b.WriteString(markdown(rows))
 	return b.String()
-}
-
-// writePage puts text between the markers of a page. A page that is missing is made.
-func writePage(path, text string) error {
-	old, err := os.ReadFile(path)
-	if os.IsNotExist(err) {
-		old = []byte("# Performance\n\n`make bench` measures this and writes it here.\n\n" + pageBegin + "\n" + pageEnd + "\n")
-	} else if err != nil {
-		return err
-	}
-	before, rest, begins := strings.Cut(string(old), pageBegin)
-	_, after, ends := strings.Cut(rest, pageEnd)
-	if !begins || !ends {
-		return fmt.Errorf("%s has no %s and %s to write between", path, pageBegin, pageEnd)
-	}
-	return os.WriteFile(path, []byte(before+pageBegin+"\n"+text+pageEnd+after), 0o644)
 }
 
 // describeMachine tells what the figures were measured on; dir is where the nodes' data was.

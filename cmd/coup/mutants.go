@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -31,6 +32,10 @@ func newMutants() *cobra.Command {
 its budget is used up; then run the node as it is in the same way, which must pass. It is to be
 started in the module's folder, and needs the go command.
 
+In the simulator (--env sim) it is this program that is built with each bug in it, and that sweeps
+over seeds until the bug is caught: once by whatever catches it first, once by what clients see
+alone, and once by what a healthy cluster owes. Mutants that break no rule must not be flagged.
+
 Exit codes: 0 all caught and nothing flagged without cause, 1 a mutant survived, 255 the node as it
 is did not pass.`,
 		RunE: func(cmd *cobra.Command, names []string) error {
@@ -41,14 +46,26 @@ is did not pass.`,
 			if c.mutants, err = chooseMutants(c.dir, names); err != nil {
 				return &usageError{err}
 			}
+			if c.environment == simulated {
+				return c.simulate(cmd.Context(), newTerminal(os.Stdout))
+			}
+			for _, flag := range []string{"write", "jobs", "budget", "benign-seeds"} {
+				if cmd.Flags().Changed(flag) {
+					return &usageError{fmt.Errorf("--%s is for --env sim", flag)}
+				}
+			}
 			return c.run(cmd.Context(), os.Stdout)
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&c.environment, "env", "auto", "where the nodes run: docker, netns, or auto for the first that works")
+	flags.StringVar(&c.environment, "env", "auto", "where the nodes run: docker, netns, sim, or auto for the first real one that works")
 	flags.StringVar(&seed, "seed", "", "seed of the first run; drawn when not given")
 	flags.StringVar(&c.dir, "dir", "mutants", "folder of the patches")
 	flags.StringVar(&c.results, "results", "", "folder that keeps the runs; none are kept when not given")
+	flags.IntVar(&c.jobs, "jobs", runtime.GOMAXPROCS(0), "in sim: mutants at a time, each on one core")
+	flags.DurationVar(&c.budget, "budget", 0, "in sim: how long a mutant is looked for by each check; its own budget when not given")
+	flags.IntVar(&c.benignSeeds, "benign-seeds", 300, "in sim: how many runs must not flag a benign mutant, and the program as it is")
+	flags.StringVar(&c.write, "write", "", "in sim: page to write the table into, between its markers")
 	return cmd
 }
 
@@ -76,6 +93,12 @@ type campaign struct {
 	dir         string
 	results     string
 	work        string // where binaries are built
+
+	// In the simulator only.
+	jobs        int
+	budget      time.Duration
+	benignSeeds int
+	write       string
 }
 
 // attempt is how the runs against one node came out.
@@ -100,15 +123,19 @@ func (c *campaign) run(ctx context.Context, out io.Writer) (err error) {
 		c.results = filepath.Join(c.work, "results")
 	}
 	sound := filepath.Join(c.work, "raftnode")
-	if err := mutants.BuildUnpatched(ctx, ".", sound); err != nil {
+	if err := mutants.BuildUnpatched(ctx, ".", mutants.Node, sound); err != nil {
 		return err
 	}
 	fmt.Fprintf(out, "coup mutants  seed %d\n\n  %-24s %-10s %6s  %4s  %-32s %s\n", c.seed, "mutant", "verdict", "after", "runs", "found by", "without the bug")
-	survived, flagged := 0, 0
+	tried, survived, flagged := 0, 0, 0
 	passed := map[string]checker.Verdict{} // of the sound node, by the run's arguments
 	for _, m := range c.mutants {
+		if len(m.Run) == 0 {
+			continue // only the simulator can show it
+		}
+		tried++
 		binary := filepath.Join(c.work, m.Name)
-		if err := m.Build(ctx, ".", binary); err != nil {
+		if err := m.Build(ctx, ".", mutants.Node, binary); err != nil {
 			return err
 		}
 		caught, err := c.hunt(ctx, m, binary)
@@ -134,7 +161,7 @@ func (c *campaign) run(ctx context.Context, out io.Writer) (err error) {
 			flagged++
 		}
 	}
-	fmt.Fprintf(out, "\n%d passed, %d failed\n", len(c.mutants)-survived, survived)
+	fmt.Fprintf(out, "\n%d passed, %d failed\n", tried-survived, survived)
 	switch {
 	case flagged > 0:
 		return errors.New("the node without any bug did not pass: no mutant proves anything")

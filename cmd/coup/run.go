@@ -132,7 +132,7 @@ func (f *runFlags) run(cmd *cobra.Command) error {
 		Options: *o, Faults: faults, Start: environment.start, Observer: t, Command: os.Args, Version: version.Self(),
 	}
 	if environment.name == simulated {
-		setup.Simulate = func(string) (runner.Simulation, error) { return sweep.NewWorld(*o) }
+		setup.Simulate = func(string) (runner.Simulation, error) { return sweep.NewWorld(*o, false) }
 	}
 	conclusion, err := runner.Run(gentle, hurried, setup)
 	if err != nil {

@@ -130,22 +130,28 @@ func TestFigures(t *testing.T) {
 	require.Equal(t, []string{"a bb", "longword", "c"}, wrap("a bb longword c", 5))
 }
 
-// Catches a page that loses what people wrote around the table, and a table that grows at each run.
+// Catches a page that loses what people wrote around the table, or another table, and a table that
+// grows at each run.
 func TestWritePage(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "performance.md")
-	require.NoError(t, writePage(path, "one\n"))
-	page, err := os.ReadFile(path)
-	require.NoError(t, err)
-	require.NoError(t, os.WriteFile(path, append(page, "\nwritten by hand\n"...), 0o644))
-	require.NoError(t, writePage(path, "two\n"))
-	page, err = os.ReadFile(path)
-	require.NoError(t, err)
-	require.Contains(t, string(page), pageBegin+"\ntwo\n"+pageEnd)
-	require.NotContains(t, string(page), "one")
-	require.Contains(t, string(page), "written by hand")
+	write := func(name, text string) string {
+		require.NoError(t, writePage(path, "Performance", name, "`make "+name+"` writes this.", text))
+		page, err := os.ReadFile(path)
+		require.NoError(t, err)
+		return string(page)
+	}
+	page := write("bench", "one\n")
+	require.Equal(t, "# Performance\n\n`make bench` writes this.\n\n<!-- bench: begin -->\none\n<!-- bench: end -->\n", page)
+	require.NoError(t, os.WriteFile(path, []byte(page+"\nwritten by hand\n"), 0o644))
+	write("simulator", "three\n")
+	page = write("bench", "two\n")
+	require.Contains(t, page, "<!-- bench: begin -->\ntwo\n<!-- bench: end -->")
+	require.Contains(t, page, "<!-- simulator: begin -->\nthree\n<!-- simulator: end -->")
+	require.NotContains(t, page, "one")
+	require.Contains(t, page, "written by hand")
 
-	require.NoError(t, os.WriteFile(path, []byte("no markers"), 0o644))
-	require.ErrorContains(t, writePage(path, "three"), pageBegin)
+	require.NoError(t, os.WriteFile(path, []byte("<!-- bench: begin -->"), 0o644))
+	require.ErrorContains(t, writePage(path, "Performance", "bench", "", "four"), "<!-- bench: end -->")
 }
 
 // Catches reasons that hide what came first, or cross from one verdict to another.

@@ -45,6 +45,20 @@ func (n *node) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	json.NewEncoder(w).Encode(next.body)
 }
 
+// then adds to the script.
+func (n *node) then(r reply) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.script = append(n.script, r)
+}
+
+// heard is all that was asked so far.
+func (n *node) heard() []string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.requests
+}
+
 // inSession opens session 7 at a node that then follows the script.
 func inSession(t *testing.T, script ...reply) (*node, *Session) {
 	n := &node{t: t, script: append([]reply{{200, api.SessionAnswer{Session: 7, Node: "n1"}}}, script...)}
@@ -108,7 +122,7 @@ func TestSessionNumbersItsCommands(t *testing.T) {
 		`DELETE /kv/k {"session":7,"sequence":6,"acked":5}`,
 		`DELETE /kv/k {"session":7,"sequence":7,"acked":6}`,
 		`DELETE /sessions/7 `,
-	}, n.requests)
+	}, n.heard())
 }
 
 // What a retry's end says of the command as a whole: a refusal that is definite for one attempt says
@@ -140,7 +154,7 @@ func TestRetryIsClassed(t *testing.T) {
 			require.ErrorAs(t, err, &e)
 			require.Equal(t, c.want, e.Type, "%v", err)
 			require.Equal(t, c.definite, e.Definite)
-			n.script = append(n.script, taken)
+			n.then(taken)
 			_, err = s.Retry(t.Context(), "n1", 1)
 			require.Equal(t, c.again, err == nil, "%v", err)
 		})

@@ -175,6 +175,18 @@ func TestHash(t *testing.T) {
 	sound.apply(Command{Op: Delete, Key: "k"})
 	broken.apply(Command{Op: Delete, Key: "k"})
 	require.NotEqual(t, sound.state.Hash(), broken.state.Hash())
+
+	// So is one that executes a command again and comes to the same answer.
+	sound, broken = newMachine(t), newMachine(t)
+	write := Command{Op: Write, Key: "k", Value: "a", Session: 1, Sequence: 1}
+	for _, m := range []*machine{sound, broken} {
+		m.apply(Command{Op: OpenSession})
+		m.apply(write)
+	}
+	broken.state.sessions.change(1).answers = nil
+	require.True(t, sound.apply(write).Repeated)
+	require.Equal(t, OK, broken.apply(write).Code)
+	require.NotEqual(t, sound.state.Hash(), broken.state.Hash())
 }
 
 // An entry that was refused left no trace.

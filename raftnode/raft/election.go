@@ -89,8 +89,8 @@ func (r *Raft) stepVoteRequest(m Message) {
 	r.fail(err)
 	current := m.LogTerm > end.term || m.LogTerm == end.term && m.Index >= end.index
 	free := m.Term > r.term || r.vote == m.From || r.vote == "" && r.leader == ""
-	// A node that knows no configuration has lost, or never had, the memory that a vote rests on.
-	blank := len(r.inForce().Voters) == 0
+	// A node without memory of what it promised, or may have promised under the same name, has no vote.
+	blank := len(r.inForce().Voters) == 0 || end.index < r.joined
 	if blank || r.hearsLeader() && !m.Transfer || !current || !free {
 		r.reply(m, Message{Reject: true})
 		return

@@ -1,6 +1,9 @@
 package raft
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // A read-only peer hangs off a follower: it asks that follower, its upstream, for what is committed after
 // the entry that it holds, and is answered with entries or, where the upstream's log no longer reaches
@@ -43,10 +46,10 @@ func (r *Raft) tickFed() {
 
 // hang chooses an upstream, another than the last if there is one.
 func (r *Raft) hang() {
-	candidates := r.inForce().replicated
-	if len(candidates) == 0 {
-		candidates = r.config.Upstreams
-	}
+	// Who was told of members may know of some that its log does not.
+	candidates := slices.Concat(r.inForce().replicated, r.config.Upstreams)
+	slices.Sort(candidates)
+	candidates = slices.Compact(candidates)
 	var others []NodeID
 	for _, id := range candidates {
 		if id != r.config.ID && id != r.feed.upstream {
@@ -79,11 +82,12 @@ func (r *Raft) fetch() {
 	r.early = append(r.early, m)
 }
 
-// stepFetch answers a read-only peer of the configuration in force. A leader leaves that to others; one
-// that hears no leader does too, for it may have been removed and never learn more.
+// stepFetch answers a read-only peer of the configuration in force. A leader leaves that to others once the peer
+// holds that configuration: before, it may know no other. One that hears no leader leaves it to others, too,
+// for it may have been removed and never learn more.
 func (r *Raft) stepFetch(m Message) error {
 	now := r.inForce()
-	busy := r.role == Leader && len(now.replicated) > 1
+	busy := r.role == Leader && len(now.replicated) > 1 && m.Index >= now.index
 	if busy || !now.IsReadOnly(m.From) || r.fed() || !r.hearsLeader() {
 		r.reply(m, Message{Reject: true})
 		return nil

@@ -78,11 +78,15 @@ func TestReaderIsNeverCounted(t *testing.T) {
 	require.Equal(t, Follower, n.nodes["r1"].role)
 }
 
-// A leader has better things to do, as long as others follow it.
+// A leader has better things to do, as long as others follow it and the reader knows of them.
 func TestLeaderFeedsNobodyWhileItHasFollowers(t *testing.T) {
 	n := withReader(t)
+	held, err := n.nodes["n1"].log.at(n.nodes["n1"].inForce().index)
+	require.NoError(t, err)
 	fetch := func(to NodeID) bool {
-		require.NoError(t, n.step(Message{Type: MsgFetch, From: "r1", To: to}))
+		require.NoError(t, n.step(Message{
+			Type: MsgFetch, From: "r1", To: to, Term: 1, Index: held.index, LogTerm: held.term, Checksum: held.checksum,
+		}))
 		refused := n.flying[len(n.flying)-1].Reject
 		n.flying = nil
 		return !refused

@@ -407,3 +407,21 @@ func TestSlowFollowerIsServedFromStorage(t *testing.T) {
 	n.settle(20)
 	require.Equal(t, n.committed, n.applied[slow])
 }
+
+// An append that begins before what the follower knows to be committed may end behind it: the rest is
+// news, and a follower that leaves it makes the leader wait for ever for an answer that it has had.
+func TestAppendThatReachesOverTheCommitIndex_5_3(t *testing.T) {
+	n := withLogs(t, build(1, 1, 1), build(1, 1, 1), build(1, 1, 1))
+	all := build(1, 1, 1, 2, 2)
+	r := n.nodes["n2"]
+	require.NoError(t, r.Step(Message{Type: MsgHeartbeat, From: "n1", To: "n2", Term: 2, Commit: 3}))
+	n.process("n2", 0)
+	require.EqualValues(t, 3, r.log.commit)
+	n.flying = nil
+	require.NoError(t, r.Step(Message{
+		Type: MsgAppend, From: "n1", To: "n2", Term: 2, Index: 1, LogTerm: 1, Checksum: all[0].Checksum, Entries: all[1:],
+	}))
+	n.process("n2", 0)
+	require.EqualValues(t, 5, r.log.last())
+	require.EqualValues(t, 5, n.flying[0].Index)
+}

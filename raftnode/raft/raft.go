@@ -92,7 +92,8 @@ type Raft struct {
 
 	term   uint64
 	vote   NodeID
-	saved  HardState // what is durable of term and vote
+	joined uint64    // see HardState
+	saved  HardState // what is durable of term, vote and joined
 	role   Role
 	leader NodeID // of term; empty when unknown
 
@@ -124,7 +125,7 @@ type Raft struct {
 	messages []Message
 	answers  []ReadState
 	failure  error // sticky
-	handed   *Ready
+	handed   handed
 }
 
 // configurationAt is a configuration and what is asked of it all the time.
@@ -156,6 +157,7 @@ func New(c Config) (*Raft, error) {
 		term:           s.HardState.Term,
 		vote:           s.HardState.Vote,
 		saved:          s.HardState,
+		joined:         s.HardState.Joined,
 		configurations: []configurationAt{at(s.Base.Index, s.Base.Configuration)},
 		snapshot:       s.Snapshot,
 		received:       s.Received,
@@ -279,6 +281,14 @@ func (r *Raft) Step(m Message) error {
 	return nil
 }
 
+// mayCampaign tells whether this node may ask for votes: it is a voter, or was one until a configuration
+// that may yet not be committed. Its log may then be the only one that can win (thesis, 4.2.2).
+func (r *Raft) mayCampaign() bool {
+	now, n := r.inForce(), len(r.configurations)
+	return now.IsVoter(r.config.ID) ||
+		now.index > r.log.commit && n > 1 && r.configurations[n-2].IsVoter(r.config.ID)
+}
+
 // staysInTerm tells whether m, of a later term, leaves this node in its own: a pre-vote is only a
 // question, and a node that hears its leader does not let a vote disturb it (thesis, 4.2.3).
 func (r *Raft) staysInTerm(m Message) bool {
@@ -322,7 +332,7 @@ func (r *Raft) Ready() (Ready, error) {
 		Gathered: r.gathered, Install: r.install,
 		Entries: r.log.unstable(), Early: r.early, Messages: r.messages, Reads: r.answers,
 	}
-	if hs := (HardState{r.term, r.vote}); hs != r.saved {
+	if hs := (HardState{r.term, r.vote, r.joined}); hs != r.saved {
 		ready.HardState = &hs
 		// A term that is not durable is not spoken of.
 		ready.Messages, ready.Early = append(ready.Early, ready.Messages...), nil
@@ -335,8 +345,21 @@ func (r *Raft) Ready() (Ready, error) {
 	ready.Committed = committed
 	r.early, r.messages, r.answers = nil, nil, nil
 	r.gathered, r.install = nil, nil
-	r.handed = &ready
+	r.handed = handed{state: ready.HardState, out: true}
+	if n := len(ready.Entries); n > 0 {
+		r.handed.durable = ready.Entries[n-1].Index
+	}
+	if n := len(ready.Committed); n > 0 {
+		r.handed.applied = ready.Committed[n-1].Index
+	}
 	return ready, nil
+}
+
+// handed is what Advance must know of the last Ready.
+type handed struct {
+	out              bool // there is one
+	state            *HardState
+	durable, applied uint64 // 0 for no more than before
 }
 
 // maxCommittedBytes bounds what one Ready gives to the state machine.
@@ -351,18 +374,18 @@ func (rd Ready) Empty() bool {
 // Advance says that all of the last Ready has been done.
 func (r *Raft) Advance() {
 	done := r.handed
-	if done == nil {
+	if !done.out {
 		panic("raft: Advance without Ready")
 	}
-	r.handed = nil
-	if done.HardState != nil {
-		r.saved = *done.HardState
+	r.handed = handed{}
+	if done.state != nil {
+		r.saved = *done.state
 	}
-	if n := len(done.Entries); n > 0 {
-		r.log.durable = done.Entries[n-1].Index
+	if done.durable > 0 {
+		r.log.durable = done.durable
 	}
-	if n := len(done.Committed); n > 0 {
-		r.log.applied = done.Committed[n-1].Index
+	if done.applied > 0 {
+		r.log.applied = done.applied
 	}
 	r.log.trim()
 	if r.role == Leader {

@@ -114,6 +114,9 @@ func (r *Raft) follow(m Message) error {
 		r.becomeFollower(m.Term, m.From)
 	}
 	r.leader, r.sinceHeard, r.heardLeader = m.From, 0, r.now
+	if r.joined == 0 && len(r.inForce().Voters) == 0 {
+		r.joined = m.Epoch
+	}
 	return nil
 }
 
@@ -124,10 +127,14 @@ func (r *Raft) stepAppend(m Message) error {
 	if err := r.follow(m); err != nil {
 		return err
 	}
-	if m.Index < r.log.commit {
-		// What is committed is the same everywhere.
-		r.reply(m, Message{Index: r.log.commit})
-		return nil
+	if known := r.log.commit; m.Index < known {
+		// What is committed is the same everywhere: only what comes after it is news.
+		if m.Index+uint64(len(m.Entries)) <= known {
+			r.reply(m, Message{Index: known})
+			return nil
+		}
+		e := &m.Entries[known-m.Index-1]
+		m.Index, m.LogTerm, m.Checksum, m.Entries = e.Index, e.Term, e.Checksum, m.Entries[known-m.Index:]
 	}
 	mine, err := r.agreement(m.Index, m.LogTerm)
 	if err != nil {
@@ -242,8 +249,12 @@ func (r *Raft) stepAppendReply(m Message) error {
 // stepRefusal finds where the peer's log may still agree, skipping whole terms (paper, 5.3). Where the
 // log no longer reaches back to that, the peer needs a snapshot.
 func (r *Raft) stepRefusal(p *progress, m Message) error {
-	stale := p.state == sending || m.Index <= p.match || p.state == probing && m.Index != p.next-1
-	if stale {
+	if p.state == sending || p.state == probing && m.Index != p.next-1 {
+		return nil
+	}
+	if m.Index <= p.match {
+		// It came before what it builds on, and was refused for that: nothing else is under way that brings it.
+		p.probe(p.match + 1)
 		return nil
 	}
 	if m.ConflictIndex < r.log.base.Index {

@@ -8,6 +8,10 @@ import (
 // sendChunk sends a peer the next chunk of a snapshot, of the latest if none was begun or the one that
 // was is gone.
 func (r *Raft) sendChunk(to NodeID, p *progress) error {
+	if r.install != nil {
+		p.waiting = true // until the snapshot is on disk, and the peer has answered a heartbeat
+		return nil
+	}
 	if p.state != sending {
 		p.send(r.snapshot)
 	}

@@ -100,7 +100,7 @@ func (r *Raft) crown(to NodeID) {
 
 func (r *Raft) stepTimeoutNow(m Message) {
 	r.reply(m, Message{})
-	if r.role == Follower && r.inForce().IsVoter(r.config.ID) {
+	if r.role == Follower && r.mayCampaign() {
 		r.campaign(Candidate, true)
 	}
 }

@@ -37,6 +37,10 @@ type Entry struct {
 type HardState struct {
 	Term uint64
 	Vote NodeID // whom this node voted for in Term; empty for nobody
+	// Joined is where a node that began without memory became a member: it gives no vote before its log
+	// comes up to that entry. If it is an earlier member whose disk was lost, its log then holds
+	// all that the earlier one had promised to keep. Zero for a first member.
+	Joined uint64
 }
 
 // Base is what stands before the first entry of a log: a committed prefix known by its end. A new

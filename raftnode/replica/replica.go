@@ -87,6 +87,10 @@ var ErrFateUnknown = errors.New("replica: a snapshot took the place of the entry
 // ErrSnapshotting refuses to take a snapshot while one is being taken, or when nothing was applied since the last.
 var ErrSnapshotting = errors.New("replica: a snapshot is being taken, or the last one is still current")
 
+// ErrMembersUnknown refuses to take a snapshot on a node that joined and has not applied its first configuration
+// yet: who were members before that is nowhere in its log.
+var ErrMembersUnknown = errors.New("replica: a node that joins takes no snapshot before it has applied a configuration")
+
 // Consistency is how fresh a read must be.
 type Consistency uint8
 

@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 
@@ -17,7 +18,7 @@ type taking struct {
 // chunksPerStep is how many chunks are written between two batches of other work.
 const chunksPerStep = 4
 
-// TakeSnapshot begins to take a snapshot of the state as it is now. Errors: ErrSnapshotting.
+// TakeSnapshot begins to take a snapshot of the state as it is now. Errors: ErrSnapshotting, ErrMembersUnknown.
 func (r *Replica) TakeSnapshot() error {
 	if r.taking != nil || r.state.Applied() <= r.core.LatestSnapshot().Index {
 		return ErrSnapshotting
@@ -25,6 +26,9 @@ func (r *Replica) TakeSnapshot() error {
 	base, err := r.core.BaseAt(r.state.Applied())
 	if err != nil {
 		return fmt.Errorf("replica: beginning a snapshot: %w", err)
+	}
+	if len(base.Configuration.Voters) == 0 {
+		return ErrMembersUnknown
 	}
 	r.taking = &taking{snapshot: raft.Snapshot{Base: base}, state: r.state.Snapshot()}
 	return nil
@@ -36,7 +40,10 @@ func (r *Replica) keepSnapshots() error {
 		if !r.snapshotDue() {
 			return nil
 		}
-		if err := r.TakeSnapshot(); err != nil {
+		switch err := r.TakeSnapshot(); {
+		case errors.Is(err, ErrMembersUnknown):
+			return nil
+		case err != nil:
 			return err
 		}
 	}

@@ -14,16 +14,21 @@ import (
 	"coup/raftnode/wire"
 )
 
-// The keys, in their order. Entries have the index, big-endian, after the prefix.
+// The keys, in their order, in which Load relies on it that what refers to others comes after them or, of
+// a snapshot, before its chunks. Entries have the index after the prefix, chunks their generation and
+// number, all big-endian.
 const (
 	keyBase      = "base"
 	keyFormat    = "format"
 	keyHardState = "hard"
+	keyLatest    = "latest"
 	prefixEntry  = "log/"
+	keyReceiving = "receiving"
+	prefixChunk  = "snapshot/"
 )
 
 // format names the layout of keys and values. Another one is refused.
-const format = "1"
+const format = "2"
 
 // ErrClosed refuses whatever is asked of a closed store.
 var ErrClosed = errors.New("store: closed")
@@ -36,8 +41,8 @@ var ErrClosed = errors.New("store: closed")
 type Pebble struct {
 	dir        string
 	db         *pebble.DB
-	extent     *extent               // nil until the log has been read
-	failed     error                 // the first error of Save or Bootstrap, or ErrClosed
+	content    *inventory            // nil until the database has been read
+	failed     error                 // the first error of a method that writes, or ErrClosed
 	background atomic.Pointer[error] // the first error of Pebble's own goroutines
 }
 
@@ -66,22 +71,23 @@ func OpenPebble(dir string, fs vfs.FS, logger *slog.Logger) (*Pebble, error) {
 	return p, nil
 }
 
-// Load is defined by raft.Storage. It returns a *CorruptionError when the log is not what was saved.
+// Load is defined by raft.Storage. It returns a *CorruptionError when the log or the snapshot is not what
+// was saved. The first Load frees the space of what is of no use to this process.
 func (p *Pebble) Load() (raft.State, error) {
 	if err := p.usable(); err != nil {
 		return raft.State{}, err
 	}
-	l, err := p.read()
+	found, err := p.read()
 	if err != nil {
 		return raft.State{}, err
 	}
-	p.extent = &l.extent
-	return raft.State{
-		HardState:      l.extent.hardState,
-		Base:           l.extent.base,
-		Last:           l.extent.end.index,
-		Configurations: l.configurations,
-	}, nil
+	if p.content == nil {
+		if err := p.sweep(found.useless); err != nil {
+			return raft.State{}, err
+		}
+		p.content = &found.inventory
+	}
+	return found.extent.state(found.configurations), nil
 }
 
 // Entries is defined by raft.Storage. An entry counts as the bytes of its data.
@@ -132,13 +138,9 @@ func (p *Pebble) Bootstrap(base raft.Base) error {
 	if x.bootstrapped {
 		return ErrNotEmpty
 	}
-	encoded, err := wire.MarshalBase(base)
+	next, encoded, err := bootstrap(base)
 	if err != nil {
-		return fmt.Errorf("store: bootstrapping: %w", err)
-	}
-	// Decoding gives a copy that shares nothing with the caller's.
-	if base, err = wire.UnmarshalBase(encoded); err != nil {
-		return fmt.Errorf("store: bootstrapping: %w", err)
+		return err
 	}
 	err = p.commit(func(b *pebble.Batch) error {
 		return errors.Join(
@@ -155,7 +157,7 @@ func (p *Pebble) Bootstrap(base raft.Base) error {
 		p.failed = fmt.Errorf("store: bootstrapping: %w", err)
 		return p.failed
 	}
-	*x = begun(base)
+	*x = next
 	return nil
 }
 
@@ -172,12 +174,7 @@ func (p *Pebble) Save(hs *raft.HardState, entries []raft.Entry) error {
 	if err == nil {
 		err = p.commit(func(b *pebble.Batch) error { return fill(b, hs, entries, x.end.index) })
 	}
-	if err != nil {
-		p.failed = fmt.Errorf("store: saving: %w", err)
-		return p.failed
-	}
-	*x = next
-	return nil
+	return p.settle(x, next, "saving", err)
 }
 
 // Close releases the database. What was saved is on disk already.
@@ -194,14 +191,8 @@ func (p *Pebble) Close() error {
 
 // fill puts into b what Save writes to a log that ends at last.
 func fill(b *pebble.Batch, hs *raft.HardState, entries []raft.Entry, last uint64) error {
-	if hs != nil {
-		value, err := wire.MarshalHardState(*hs)
-		if err != nil {
-			return err
-		}
-		if err := b.Set([]byte(keyHardState), value, nil); err != nil {
-			return err
-		}
+	if err := fillHardState(b, hs); err != nil {
+		return err
 	}
 	for _, e := range entries {
 		value, err := wire.MarshalEntry(e)
@@ -221,6 +212,17 @@ func fill(b *pebble.Batch, hs *raft.HardState, entries []raft.Entry, last uint64
 	return nil
 }
 
+func fillHardState(b *pebble.Batch, hs *raft.HardState) error {
+	if hs == nil {
+		return nil
+	}
+	value, err := wire.MarshalHardState(*hs)
+	if err != nil {
+		return err
+	}
+	return b.Set([]byte(keyHardState), value, nil)
+}
+
 // commit makes one batch durable. Asking for the sync first and waiting for it afterwards lets a
 // failed one come back as an error; Pebble's plain commit takes it for fatal.
 func (p *Pebble) commit(fill func(*pebble.Batch) error) error {
@@ -237,6 +239,29 @@ func (p *Pebble) commit(fill func(*pebble.Batch) error) error {
 	return b.Close()
 }
 
+// apply makes one batch part of the content, and leaves it to the next commit to make it durable: a log of
+// batches has no holes, so that a batch never survives a crash without those before it.
+func (p *Pebble) apply(fill func(*pebble.Batch) error) error {
+	b := p.db.NewBatch()
+	if err := fill(b); err != nil {
+		return errors.Join(err, b.Close())
+	}
+	if err := p.db.Apply(b, pebble.NoSync); err != nil {
+		return err
+	}
+	return b.Close()
+}
+
+// settle ends a method that writes: with next as what is known, or with the store finished.
+func (p *Pebble) settle(x *extent, next extent, doing string, err error) error {
+	if err != nil {
+		p.failed = fmt.Errorf("store: %s: %w", doing, err)
+		return p.failed
+	}
+	*x = next
+	return nil
+}
+
 // usable is the first error that finished this store.
 func (p *Pebble) usable() error {
 	if p.failed != nil {
@@ -248,25 +273,25 @@ func (p *Pebble) usable() error {
 	return p.failed
 }
 
-// known is the log's extent, read when it has not been yet.
+// known is the extent of the content, which is read when it has not been yet.
 func (p *Pebble) known() (*extent, error) {
 	if err := p.usable(); err != nil {
 		return nil, err
 	}
-	if p.extent == nil {
+	if p.content == nil {
 		if _, err := p.Load(); err != nil {
 			return nil, err
 		}
 	}
-	return p.extent, nil
+	return &p.content.extent, nil
 }
 
 func (p *Pebble) at(index uint64) (chain, error) {
-	switch index {
-	case p.extent.base.Index:
-		return chainOf(p.extent.base), nil
-	case p.extent.end.index:
-		return p.extent.end, nil
+	switch x := p.content.extent; index {
+	case x.base.Index:
+		return chainOf(x.base), nil
+	case x.end.index:
+		return x.end, nil
 	}
 	found, err := p.Entries(index, index+1, 0)
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -18,23 +19,17 @@ import (
 	"coup/raftnode/raft"
 )
 
-// snapshot is what a store must hold after a number of saves.
-type snapshot struct {
-	hs  raft.HardState
-	log []raft.Entry
-}
-
 // crasher takes the disk's image as a power failure would leave it, just before one of the file
 // operations that follow arming.
 type crasher struct {
 	disk           *vfs.MemFS
 	config         vfs.CrashCloneCfg
-	acked, started atomic.Int64 // saves
+	acked, started atomic.Int64 // deeds; acked is of the last one that is durable once it returns
 
 	mu        sync.Mutex
 	countdown int // file operations to let pass; negative when not armed
 	image     *vfs.MemFS
-	low, high int64 // which saves the image may end with
+	low, high int64 // which deeds the image may end with
 }
 
 func (c *crasher) before(errorfs.Op) error {
@@ -53,8 +48,9 @@ func (c *crasher) crash() {
 	c.high = c.started.Load()
 }
 
-// Would catch an acknowledged save that a power failure takes back, and a save of which only a part
-// survives: entries without their hard state, or half of a replaced suffix.
+// Would catch an acknowledged deed that a power failure takes back, and one of which only a part
+// survives: entries without their hard state, half of a replaced suffix, a snapshot that is named
+// before its chunks are there, or after those of another are gone.
 func TestCrash(t *testing.T) {
 	seeds := 300
 	if testing.Short() {
@@ -69,27 +65,28 @@ func TestCrash(t *testing.T) {
 			s, err := OpenPebble("/data", errorfs.Wrap(c.disk, errorfs.InjectorFunc(c.before)), nil)
 			require.NoError(t, err)
 			require.NoError(t, s.Bootstrap(genesis))
+			now := NewMemory()
+			require.NoError(t, now.Bootstrap(genesis))
 
 			draws := rand.New(rand.NewPCG(uint64(seed), 1))
-			saves := 40
-			crashAt := draws.IntN(saves)
-			history := []snapshot{{}}
-			for i := range saves {
+			l := &life{random: draws, size: []int{100, 50_000}[draws.IntN(2)]}
+			deeds := 60
+			crashAt := draws.IntN(deeds)
+			history := []*Memory{now.Clone()}
+			for i := range deeds {
 				if i == crashAt {
 					c.mu.Lock()
 					c.countdown = draws.IntN(6)
 					c.mu.Unlock()
 				}
-				now := history[i]
-				hs, entries := drawSave(draws, now.hs, now.log)
-				if hs != nil {
-					now.hs = *hs
-				}
-				now.log = extended(now.log, entries)
-				history = append(history, now)
+				d := l.next()
+				require.NoError(t, d.do(now))
+				history = append(history, now.Clone())
 				c.started.Store(int64(i) + 1)
-				require.NoError(t, s.Save(hs, entries))
-				c.acked.Store(int64(i) + 1)
+				require.NoError(t, d.do(s))
+				if d.durable {
+					c.acked.Store(int64(i) + 1)
+				}
 				if draws.IntN(15) == 0 {
 					_, err := s.db.AsyncFlush()
 					require.NoError(t, err)
@@ -109,26 +106,139 @@ func TestCrash(t *testing.T) {
 
 			s, err = OpenPebble("/data", c.image, nil)
 			require.NoError(t, err)
-			requireOneOf(t, s, history[c.low:c.high+1])
+			requireOneOf(t, s, history[c.low:c.high+1]...)
 			require.NoError(t, s.Close())
 		})
 	}
 	if ran > 10 { // not a chosen seed or two
-		require.Greater(t, inFlight, ran/3, "too few crashes hit a save in flight")
+		require.Greater(t, inFlight, ran/3, "too few crashes hit a deed in flight")
 	}
 }
 
-func requireOneOf(t *testing.T, s Store, allowed []snapshot) {
-	hs, log := load(t, s).HardState, all(t, s)
+func requireOneOf(t *testing.T, s Store, allowed ...*Memory) {
+	found := readWhole(t, s)
 	for _, want := range allowed {
-		if hs == want.hs && slices.EqualFunc(log, want.log, func(a, b raft.Entry) bool {
-			return a.Checksum == b.Checksum && a.Index == b.Index
-		}) {
+		if reflect.DeepEqual(readWhole(t, want), found) {
 			return
 		}
 	}
-	require.Failf(t, "the store holds none of the states it may", "hard state %v, last %d; may be %v with last %d up to %v with last %d",
-		hs, len(log), allowed[0].hs, len(allowed[0].log), allowed[len(allowed)-1].hs, len(allowed[len(allowed)-1].log))
+	require.Equal(t, readWhole(t, allowed[len(allowed)-1]), found, "the store holds none of %d states it may; the last is", len(allowed))
+}
+
+// witness remembers what a crash may leave: what is durable, and all that came after.
+type witness struct {
+	*Memory
+	seen []*Memory
+}
+
+func (w *witness) saw(durable bool, err error) error {
+	if durable {
+		w.seen = nil
+	}
+	w.seen = append(w.seen, w.Clone())
+	return err
+}
+
+func (w *witness) Save(hs *raft.HardState, entries []raft.Entry) error {
+	return w.saw(true, w.Memory.Save(hs, entries))
+}
+func (w *witness) Gather(g raft.Gathered) error  { return w.saw(false, w.Memory.Gather(g)) }
+func (w *witness) Publish(s raft.Snapshot) error { return w.saw(true, w.Memory.Publish(s)) }
+func (w *witness) Compact(base raft.Base) error  { return w.saw(true, w.Memory.Compact(base)) }
+func (w *witness) Install(s raft.Snapshot, hs *raft.HardState) error {
+	return w.saw(true, w.Memory.Install(s, hs))
+}
+
+// Would catch a snapshot, or a log, that is neither the one from before nor the one from after: each deed is
+// cut short before each of its file operations, and what was not synced is lost, kept, or either.
+func TestCrashBeforeEveryFileOperation(t *testing.T) {
+	own := func(l lived) (raft.Snapshot, []raft.Chunk) {
+		return snapshotAt(l.log[7], "one", strings.Repeat("two", 30_000))
+	}
+	for name, tt := range map[string]struct {
+		before func(t *testing.T, l lived)
+		do     func(l lived) error
+	}{
+		"publish": {
+			func(t *testing.T, l lived) { _, chunks := own(l); take(t, l, chunks) },
+			func(l lived) error { s, _ := own(l); return l.Publish(s) },
+		},
+		"publish over what it covers": {
+			func(t *testing.T, l lived) {
+				s, chunks := own(l)
+				take(t, l, chunks)
+				gather(t, l, s, chunks[:1])
+			},
+			func(l lived) error { s, _ := own(l); return l.Publish(s) },
+		},
+		"install": {
+			func(t *testing.T, l lived) {
+				_, chunks := own(l)
+				take(t, l, chunks)
+				gather(t, l, l.coming, l.comingChunks[2:])
+			},
+			func(l lived) error { return l.Install(l.coming, &raft.HardState{Term: 3, Vote: "n1"}) },
+		},
+		"compact": {
+			func(*testing.T, lived) {},
+			func(l lived) error { return l.Compact(l.latest.Base) },
+		},
+		"gather": {
+			func(*testing.T, lived) {},
+			func(l lived) error { return l.Gather(raft.Gathered{Snapshot: l.coming, Chunk: l.comingChunks[2]}) },
+		},
+		"gather another": {
+			func(*testing.T, lived) {},
+			func(l lived) error {
+				s, chunks := own(l)
+				return l.Gather(raft.Gathered{Snapshot: s, Chunk: chunks[0]})
+			},
+		},
+		"save after gather": {
+			func(t *testing.T, l lived) { gather(t, l, l.coming, l.comingChunks[2:]) },
+			func(l lived) error { return l.Save(&raft.HardState{Term: 9}, nil) },
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for operation, done := 0, false; !done; operation++ {
+				for _, percent := range []int{0, 50, 100} {
+					c := &crasher{disk: vfs.NewCrashableMem(), countdown: -1}
+					c.config = vfs.CrashCloneCfg{UnsyncedDataPercent: percent, RNG: rand.New(rand.NewPCG(uint64(operation), 0))}
+					open := opener(t, "/data", errorfs.Wrap(c.disk, errorfs.InjectorFunc(c.before)))
+					w := &witness{Memory: NewMemory()}
+					reference := live(t, func() Store { return w })
+					l := live(t, open)
+					tt.before(t, l)
+					tt.before(t, reference)
+					allowed := w.seen
+					require.NoError(t, tt.do(reference))
+					allowed = append(slices.Clip(allowed), w.seen...)
+
+					c.mu.Lock()
+					c.countdown = operation
+					c.mu.Unlock()
+					require.NoError(t, tt.do(l))
+					c.mu.Lock()
+					c.countdown = -1
+					done = c.image == nil
+					if done {
+						c.crash()
+						allowed = w.seen
+					}
+					c.mu.Unlock()
+
+					l.Store = opener(t, "/data", c.image)()
+					requireOneOf(t, l, allowed...)
+					// And life goes on.
+					s, chunks := snapshotAt(raft.Entry{Index: 30, Term: 2}, "next")
+					gather(t, l, s, chunks)
+					require.NoError(t, l.Install(s, nil))
+					require.Equal(t, chunks, readWhole(t, l).chunks)
+				}
+				require.Less(t, operation, 100)
+			}
+		})
+	}
 }
 
 // Would catch a store that goes on after its disk refused a write or a sync.
@@ -170,10 +280,12 @@ func TestFailingDiskFinishesStore(t *testing.T) {
 			_ = s.Close() // it may say once more that the disk is broken
 			again, err := OpenPebble("/data", image, nil)
 			require.NoError(t, err)
-			requireOneOf(t, again, []snapshot{
-				{raft.HardState{Term: 1}, saved},
-				{raft.HardState{Term: 2}, append(saved, lost...)},
-			})
+			before := NewMemory()
+			require.NoError(t, before.Bootstrap(genesis))
+			require.NoError(t, before.Save(&raft.HardState{Term: 1}, saved))
+			after := before.Clone()
+			require.NoError(t, after.Save(&raft.HardState{Term: 2}, lost))
+			requireOneOf(t, again, before, after)
 			require.NoError(t, again.Close())
 		})
 	}

@@ -11,84 +11,195 @@ import (
 	"coup/raftnode/wire"
 )
 
-// content is all that a database holds.
-type content struct {
-	extent         extent
-	configurations []raft.Entry
+// inventory is what a Pebble must know of its database.
+type inventory struct {
+	extent extent
+	generations
 }
 
-// read goes through the whole database once and verifies it.
-func (p *Pebble) read() (c content, err error) {
+// reading is what one pass through a whole database has found so far.
+type reading struct {
+	inventory
+	configurations []raft.Entry
+	whole          content // what is there of the latest snapshot
+	cut            bool    // a chunk of what is being received was not good
+	useless        []span
+}
+
+// read goes through the whole database once and verifies it. It never holds more than one value.
+func (p *Pebble) read() (r reading, err error) {
 	iter, err := p.db.NewIter(nil)
 	if err != nil {
-		return content{}, p.explain("the database", fmt.Errorf("store: reading: %w", err))
+		return reading{}, p.explain("the database", fmt.Errorf("store: reading: %w", err))
 	}
 	defer func() {
 		if closing := iter.Close(); closing != nil && err == nil {
 			err = p.explain("the database", fmt.Errorf("store: reading: %w", closing))
 		}
 	}()
-	found := make(map[string]bool)
+	empty, formatted := true, false
 	for valid := iter.First(); valid; valid = iter.Next() {
+		empty = false
 		key := string(iter.Key())
-		if strings.HasPrefix(key, prefixEntry) {
-			if !c.extent.bootstrapped {
-				return content{}, p.corrupt("the base", "there is a log, but nothing that it starts from")
-			}
-			if err := p.readEntry(iter, key, &c); err != nil {
-				return content{}, err
-			}
-			continue
-		}
-		value, err := iter.ValueAndErr()
-		if err != nil {
-			return content{}, p.explain(key, fmt.Errorf("store: reading %s: %w", key, err))
-		}
-		found[key] = true
-		switch key {
-		case keyBase:
-			base, err := wire.UnmarshalBase(value)
-			if err != nil {
-				return content{}, p.corrupt("the base", "%v", err)
-			}
-			c.extent = begun(base)
-		case keyFormat:
-			if string(value) != format {
-				return content{}, fmt.Errorf("store: %s has format %q, and this version reads %q only", p.dir, value, format)
-			}
-		case keyHardState:
-			if c.extent.hardState, err = wire.UnmarshalHardState(value); err != nil {
-				return content{}, p.corrupt("the hard state", "%v", err)
-			}
+		switch {
+		case strings.HasPrefix(key, prefixEntry):
+			err = p.readEntry(iter, key, &r)
+		case strings.HasPrefix(key, prefixChunk):
+			err = p.readChunk(iter, key, &r)
+		case key == keyFormat:
+			formatted = true
+			err = p.readFormat(iter)
 		default:
-			return content{}, p.corrupt("the database", "unknown key %q", key)
+			err = p.readValue(iter, key, &r)
+		}
+		if err != nil {
+			return reading{}, err
 		}
 	}
 	if err := iter.Error(); err != nil {
-		return content{}, p.explain("the database", fmt.Errorf("store: reading: %w", err))
+		return reading{}, p.explain("the database", fmt.Errorf("store: reading: %w", err))
 	}
-	if len(found) > 0 && !(found[keyBase] && found[keyFormat]) {
-		return content{}, p.corrupt("the base", "base and format do not stand together")
+	if !empty && !(r.extent.bootstrapped && formatted) {
+		return reading{}, p.corrupt("the base", "base and format do not stand together")
 	}
-	if err := c.extent.termsHold(); err != nil {
-		return content{}, p.corrupt("the log", "%v", err)
-	}
-	return c, nil
+	return r, p.conclude(&r)
 }
 
-func (p *Pebble) readEntry(iter *pebble.Iterator, key string, c *content) error {
+// conclude checks what can be said only once all has been read.
+func (p *Pebble) conclude(r *reading) error {
+	x := &r.extent
+	if err := x.termsHold(); err != nil {
+		return p.corrupt("the log", "%v", err)
+	}
+	if x.base.Index > x.snapshot.Index || x.snapshot.Index > x.end.index {
+		return p.corrupt("the snapshot", "it covers entries up to %d, where the log starts from %d and ends at %d",
+			x.snapshot.Index, x.base.Index, x.end.index)
+	}
+	if err := r.whole.wholeOf(x.snapshot); err != nil {
+		return p.corrupt("the snapshot", "%v", err)
+	}
+	if x.receiving.Index > 0 && x.received.next == 0 {
+		// Nothing has come that would be worth to go on with.
+		r.useless = append(r.useless, span{[]byte(keyReceiving), append([]byte(keyReceiving), 0)})
+		x.receiving, r.received = raft.Snapshot{}, 0
+	}
+	return nil
+}
+
+func (p *Pebble) readFormat(iter *pebble.Iterator) error {
+	value, err := iter.ValueAndErr()
+	if err != nil {
+		return p.explain(keyFormat, fmt.Errorf("store: reading %s: %w", keyFormat, err))
+	}
+	if string(value) != format {
+		return fmt.Errorf("store: %s has format %q, and this version reads %q only", p.dir, value, format)
+	}
+	return nil
+}
+
+// readValue takes what stands under a key of its own.
+func (p *Pebble) readValue(iter *pebble.Iterator, key string, r *reading) error {
+	value, err := iter.ValueAndErr()
+	if err != nil {
+		return p.explain(key, fmt.Errorf("store: reading %s: %w", key, err))
+	}
+	x := &r.extent
+	switch key {
+	case keyBase:
+		if x.base, err = wire.UnmarshalBase(value); err != nil {
+			return p.corrupt("the base", "%v", err)
+		}
+		x.bootstrapped, x.end = true, chainOf(x.base)
+	case keyHardState:
+		if x.hardState, err = wire.UnmarshalHardState(value); err != nil {
+			return p.corrupt("the hard state", "%v", err)
+		}
+	case keyLatest:
+		if r.latest, x.snapshot, err = decodeSnapshot(value); err != nil {
+			return p.corrupt("the snapshot", "%v", err)
+		}
+		return p.passSnapshot(r)
+	case keyReceiving:
+		if r.received, x.receiving, err = decodeSnapshot(value); err != nil {
+			return p.corrupt("the snapshot that is being received", "%v", err)
+		}
+		if r.received == r.latest {
+			return p.corrupt("the snapshot that is being received", "its chunks are those of the latest one")
+		}
+	default:
+		return p.corrupt("the database", "unknown key %q", key)
+	}
+	return nil
+}
+
+func (p *Pebble) readEntry(iter *pebble.Iterator, key string, r *reading) error {
 	if len(key) != len(prefixEntry)+8 {
 		return p.corrupt("the log", "unknown key %q", key)
+	}
+	if !r.extent.bootstrapped {
+		return p.corrupt("the base", "there is a log, but nothing that it starts from")
 	}
 	e, err := p.entry(iter, binary.BigEndian.Uint64([]byte(key[len(prefixEntry):])))
 	if err != nil {
 		return err
 	}
-	if c.extent.end, err = c.extent.end.next(e); err != nil {
+	if r.extent.end, err = r.extent.end.next(e); err != nil {
 		return p.corrupt("the log", "%v", err)
 	}
 	if e.Type == raft.EntryConfiguration {
-		c.configurations = append(c.configurations, e)
+		r.configurations = append(r.configurations, e)
+	}
+	return p.passSnapshot(r)
+}
+
+// passSnapshot compares log and snapshot where the one has come to the end of the other.
+func (p *Pebble) passSnapshot(r *reading) error {
+	if at := chainOf(r.extent.snapshot.Base); r.extent.end.index == at.index && r.extent.end != at {
+		return p.corrupt("the snapshot", "at entry %d it is of another log", at.index)
+	}
+	return nil
+}
+
+// readChunk verifies a chunk of the latest snapshot, and one of what is being received, of which it
+// keeps the beginning that is good.
+func (p *Pebble) readChunk(iter *pebble.Iterator, key string, r *reading) error {
+	if len(key) != len(prefixChunk)+16 {
+		return p.corrupt("the snapshot", "unknown key %q", key)
+	}
+	generation := binary.BigEndian.Uint64([]byte(key[len(prefixChunk):]))
+	number := binary.BigEndian.Uint64([]byte(key[len(prefixChunk)+8:]))
+	r.last = max(r.last, generation)
+	switch {
+	case generation == r.latest:
+		value, err := iter.ValueAndErr()
+		if err != nil {
+			return p.explain("the snapshot", fmt.Errorf("store: reading chunk %d: %w", number, err))
+		}
+		c, err := decodeChunk(value, number)
+		if err == nil {
+			r.whole, err = r.whole.with(c)
+		}
+		if err != nil {
+			return p.corrupt("the snapshot", "%v", err)
+		}
+	case generation == r.received:
+		if r.cut {
+			return nil
+		}
+		value, err := iter.ValueAndErr()
+		if err != nil {
+			return p.explain("the snapshot that is being received", fmt.Errorf("store: reading chunk %d: %w", number, err))
+		}
+		c, err := decodeChunk(value, number)
+		if err == nil {
+			err = r.extent.receive(c)
+		}
+		if err != nil {
+			r.cut = true
+			r.useless = append(r.useless, chunksSpan(generation, number))
+		}
+	case number == 0:
+		r.useless = append(r.useless, chunksSpan(generation, 0))
 	}
 	return nil
 }

@@ -92,9 +92,9 @@ func base(t *testing.T, b raft.Base) []byte {
 func TestAnotherFormatIsRefused(t *testing.T) {
 	open := opener(t, "/data", vfs.NewMem())
 	s, _ := bootstrapped(t, open, 1)
-	require.NoError(t, s.(*Pebble).db.Set([]byte(keyFormat), []byte("2"), pebble.Sync))
+	require.NoError(t, s.(*Pebble).db.Set([]byte(keyFormat), []byte("3"), pebble.Sync))
 	_, err := s.Load()
-	require.ErrorContains(t, err, `format "2"`)
+	require.ErrorContains(t, err, `format "3"`)
 	var corruption *CorruptionError
 	require.NotErrorAs(t, err, &corruption)
 }

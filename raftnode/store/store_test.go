@@ -97,17 +97,32 @@ func TestEmptyAndBootstrap(t *testing.T) {
 	conform(t, func(t *testing.T, open func() Store) {
 		s := open()
 		require.Equal(t, raft.State{}, load(t, s))
-		base := raft.Base{Index: 7, Term: 3, Checksum: 9, Configuration: members}
+		require.Error(t, s.Bootstrap(raft.Base{Index: 7, Term: 3, Configuration: members}), "no snapshot covers entry 7")
+		base := raft.Base{Checksum: 9, Configuration: members}
 		require.NoError(t, s.Bootstrap(base))
 		require.ErrorIs(t, s.Bootstrap(base), ErrNotEmpty)
 		require.NoError(t, s.Close())
 
 		s = open()
-		require.Equal(t, raft.State{Base: base, Last: 7}, load(t, s))
+		require.Equal(t, raft.State{Base: base}, load(t, s))
 		require.ErrorIs(t, s.Bootstrap(genesis), ErrNotEmpty)
 		require.Empty(t, all(t, s))
 		require.NoError(t, s.Save(&raft.HardState{Term: 3}, entriesAfter(chainOf(base), "x", 3)))
-		require.Equal(t, uint64(8), load(t, s).Last)
+		require.Equal(t, uint64(1), load(t, s).Last)
+	})
+}
+
+// A node that joins knows of no member until it is told.
+func TestBootstrapOfJoiner(t *testing.T) {
+	conform(t, func(t *testing.T, open func() Store) {
+		s := open()
+		require.NoError(t, s.Bootstrap(raft.Base{}))
+		require.ErrorIs(t, s.Bootstrap(raft.Base{}), ErrNotEmpty)
+		require.NoError(t, s.Close())
+		s = open()
+		require.Equal(t, raft.State{}, load(t, s))
+		require.ErrorIs(t, s.Bootstrap(raft.Base{}), ErrNotEmpty)
+		require.NoError(t, s.Save(&raft.HardState{Term: 3}, entriesAfter(chain{}, "x", 3)))
 	})
 }
 
@@ -168,11 +183,13 @@ func TestSuffixIsReplaced(t *testing.T) {
 
 func TestEntriesBounds(t *testing.T) {
 	conform(t, func(t *testing.T, open func() Store) {
-		s := open()
-		base := raft.Base{Index: 10, Term: 1, Configuration: members}
-		require.NoError(t, s.Bootstrap(base))
-		entries := entriesAfter(chainOf(base), "0123456789", 1, 1, 1, 1)
-		require.NoError(t, s.Save(&raft.HardState{Term: 1}, entries))
+		s, log := bootstrapped(t, open, slices.Repeat([]uint64{1}, 10)...)
+		entries := entriesAfter(chainAt(log[9]), "0123456789", 1, 1, 1, 1)
+		require.NoError(t, s.Save(nil, entries))
+		snapshot, chunks := snapshotAt(log[9], "state")
+		take(t, s, chunks)
+		require.NoError(t, s.Publish(snapshot))
+		require.NoError(t, s.Compact(snapshot.Base))
 		for name, tt := range map[string]struct {
 			lo, hi   uint64
 			maxBytes int
@@ -277,7 +294,7 @@ func TestAgainstModel(t *testing.T) {
 		s, model := bootstrapped(t, open)
 		var hs raft.HardState
 		for range 150 {
-			newHS, entries := drawSave(random, hs, model)
+			newHS, entries := drawSave(random, hs, model, 0)
 			if newHS != nil {
 				hs = *newHS
 			}
@@ -307,16 +324,16 @@ func extended(log, entries []raft.Entry) []raft.Entry {
 }
 
 // drawSave draws what a node might save after hs and log: sometimes a new term, sometimes entries that
-// replace a suffix.
-func drawSave(random *rand.Rand, hs raft.HardState, log []raft.Entry) (*raft.HardState, []raft.Entry) {
+// replace a suffix, but none up to covered.
+func drawSave(random *rand.Rand, hs raft.HardState, log []raft.Entry, covered uint64) (*raft.HardState, []raft.Entry) {
 	term := hs.Term
 	if term == 0 || random.IntN(4) == 0 {
 		term++
 	}
 	end := chainOf(genesis)
 	keep := len(log)
-	if keep > 0 && random.IntN(5) == 0 {
-		keep -= random.IntN(min(keep, 8)) + 1
+	if open := keep - int(covered); open > 0 && random.IntN(5) == 0 {
+		keep -= random.IntN(min(open, 8)) + 1
 	}
 	if keep > 0 {
 		end = chainAt(log[keep-1])

@@ -20,12 +20,10 @@ func MessageToProto(m raft.Message) *Message {
 		ReadRound:     m.ReadRound,
 		Epoch:         m.Epoch,
 		Transfer:      m.Transfer,
+		Chunk:         chunkToProto(m.Chunk),
 	}
 	if m.Snapshot != nil {
 		p.Snapshot = snapshotToProto(*m.Snapshot)
-	}
-	if c := m.Chunk; c.Number != 0 || c.Checksum != 0 || len(c.Data) > 0 {
-		p.Chunk = chunkToProto(c)
 	}
 	if len(m.Entries) > 0 {
 		p.Entries = make([]*Entry, len(m.Entries))
@@ -38,7 +36,7 @@ func MessageToProto(m raft.Message) *Message {
 
 // MessageFromProto is the inverse of MessageToProto. It refuses a message that no correct node sends,
 // whatever the receiver's state: an unknown type, a missing sender, a field that the type does not
-// have, entries that do not follow Index, a term that exceeds the sender's. Whether the message is
+// have, entries that do not follow Index, a chunk beyond its snapshot, a term that exceeds the sender's. Whether the message is
 // true is for the core to say.
 func MessageFromProto(p *Message) (raft.Message, error) {
 	if p == nil {
@@ -66,19 +64,19 @@ func MessageFromProto(p *Message) (raft.Message, error) {
 		ReadRound:     p.ReadRound,
 		Epoch:         p.Epoch,
 		Transfer:      p.Transfer,
+		Chunk:         chunkFromProto(p.Chunk),
+	}
+	if p.Chunk != nil {
+		if err := known(p.Chunk); err != nil {
+			return raft.Message{}, err
+		}
 	}
 	if p.Snapshot != nil {
-		snapshot, err := snapshotFromProto(p.Snapshot)
+		s, err := snapshotFromProto(p.Snapshot)
 		if err != nil {
 			return raft.Message{}, err
 		}
-		m.Snapshot = &snapshot
-	}
-	if p.Chunk != nil {
-		var err error
-		if m.Chunk, err = chunkFromProto(p.Chunk); err != nil {
-			return raft.Message{}, err
-		}
+		m.Snapshot = &s
 	}
 	if len(p.Entries) > 0 {
 		m.Entries = make([]raft.Entry, len(p.Entries))
@@ -110,8 +108,8 @@ const (
 	hasEpoch
 	hasTransfer
 	hasSnapshot
-	hasChunk  // its number, data and checksum
-	hasWanted // the number of a chunk, and nothing else of it
+	hasChunkNumber // of the chunk wanted, or of the one that is there
+	hasChunk       // its data and checksum
 )
 
 var fieldsOf = map[MessageType]fields{
@@ -123,14 +121,21 @@ var fieldsOf = map[MessageType]fields{
 	MessageType_APPEND_REPLY:      hasIndex | hasReject | hasConflict | hasReadRound | hasEpoch,
 	MessageType_HEARTBEAT:         hasCommit | hasReadRound | hasEpoch,
 	MessageType_HEARTBEAT_REPLY:   hasReject | hasReadRound | hasEpoch,
-	MessageType_SNAPSHOT:          hasReadRound | hasEpoch | hasSnapshot | hasChunk,
-	MessageType_SNAPSHOT_REPLY:    hasIndex | hasReject | hasReadRound | hasEpoch | hasWanted,
+	MessageType_SNAPSHOT:          hasSnapshot | hasChunkNumber | hasChunk | hasReadRound | hasEpoch,
+	MessageType_SNAPSHOT_REPLY:    hasIndex | hasReject | hasChunkNumber | hasReadRound | hasEpoch,
 	MessageType_TIMEOUT_NOW:       0,
 	MessageType_TIMEOUT_NOW_REPLY: hasReject,
 	MessageType_READ_INDEX:        hasReadRound,
 	MessageType_READ_INDEX_REPLY:  hasIndex | hasReject | hasReadRound,
-	MessageType_FETCH:             hasIndex | hasLogTerm | hasChecksum | hasSnapshot | hasWanted,
-	MessageType_FETCH_REPLY:       hasIndex | hasLogTerm | hasChecksum | hasEntries | hasCommit | hasReject | hasSnapshot | hasChunk,
+	MessageType_FETCH:             hasIndex | hasLogTerm | hasChecksum | hasSnapshot | hasChunkNumber,
+	MessageType_FETCH_REPLY: hasIndex | hasLogTerm | hasChecksum | hasEntries | hasCommit | hasReject |
+		hasSnapshot | hasChunkNumber | hasChunk,
+}
+
+// termless are the types that a node sends although it has never heard of a term: a voter's answer to
+// the first pre-vote, and what a read-only peer, which takes part in no term, says and is told.
+func termless(t raft.MessageType) bool {
+	return t == raft.MsgPreVoteReply || t == raft.MsgFetch || t == raft.MsgFetchReply
 }
 
 func fieldsSet(m raft.Message) (set fields) {
@@ -149,8 +154,8 @@ func fieldsSet(m raft.Message) (set fields) {
 		{hasEpoch, m.Epoch != 0},
 		{hasTransfer, m.Transfer},
 		{hasSnapshot, m.Snapshot != nil},
-		{hasChunk, m.Chunk.Checksum != 0 || len(m.Chunk.Data) > 0},
-		{hasWanted, m.Chunk.Number != 0},
+		{hasChunkNumber, m.Chunk.Number != 0},
+		{hasChunk, len(m.Chunk.Data) > 0 || m.Chunk.Checksum != 0},
 	} {
 		if f.isSet {
 			set |= f.field
@@ -170,43 +175,60 @@ func checkMessage(m raft.Message) error {
 	if m.From == m.To {
 		return malformed("%s from %q to itself", kind, m.From)
 	}
-	// A node that has never voted is in term 0, and answers a pre-vote in it; so is a read-only peer that
-	// was told nothing yet.
-	if m.Term == 0 && m.Type != raft.MsgPreVoteReply && m.Type != raft.MsgFetch && m.Type != raft.MsgFetchReply {
+	if m.Term == 0 && !termless(m.Type) {
 		return malformed("%s without a term", kind)
 	}
-	allowed := fieldsOf[kind]
-	if allowed&hasChunk != 0 {
-		allowed |= hasWanted
-	}
-	if extra := fieldsSet(m) &^ allowed; extra != 0 {
+	set := fieldsSet(m)
+	if extra := set &^ fieldsOf[kind]; extra != 0 {
 		return malformed("%s has fields of another type (%#b)", kind, extra)
 	}
-	for _, v := range [...]uint64{m.Term, m.Index, m.LogTerm, m.Commit, m.ConflictTerm, m.ConflictIndex, m.ReadRound, m.Epoch} {
+	for _, v := range [...]uint64{
+		m.Term, m.Index, m.LogTerm, m.Commit, m.ConflictTerm, m.ConflictIndex, m.ReadRound, m.Epoch, m.Chunk.Number,
+	} {
 		if v > MaxOrdinal {
 			return malformed("%s has an absurd field, %d", kind, v)
 		}
 	}
-	if fieldsSet(m)&hasConflict != 0 && !m.Reject {
+	if set&hasConflict != 0 && !m.Reject {
 		return malformed("%s accepts and names a conflict", kind)
+	}
+	if set&hasEntries != 0 && m.Reject {
+		return malformed("%s rejects and brings entries", kind)
 	}
 	if max(m.LogTerm, m.ConflictTerm) > m.Term {
 		return malformed("%s of term %d knows of a later one", kind, m.Term)
 	}
-	if m.Snapshot != nil && (m.Snapshot.Term > m.Term || m.Chunk.Number >= m.Snapshot.Chunks) {
-		return malformed("%s of term %d with chunk %d of a snapshot of term %d in %d chunks",
-			kind, m.Term, m.Chunk.Number, m.Snapshot.Term, m.Snapshot.Chunks)
-	}
-	if m.Snapshot == nil && (kind == MessageType_SNAPSHOT || kind == MessageType_FETCH || kind == MessageType_FETCH_REPLY) {
-		if kind == MessageType_SNAPSHOT || fieldsSet(m)&(hasChunk|hasWanted) != 0 {
-			return malformed("%s without its snapshot", kind)
-		}
-	}
-	if kind == MessageType_FETCH_REPLY && m.Snapshot != nil && fieldsSet(m)&(hasIndex|hasEntries|hasReject) != 0 {
-		return malformed("%s with both a snapshot and entries", kind)
+	if err := checkTransfer(m, set); err != nil {
+		return err
 	}
 	if fieldsOf[kind]&hasLogTerm != 0 {
 		return checkLog(m)
+	}
+	return nil
+}
+
+// checkTransfer checks what a message says of a snapshot.
+func checkTransfer(m raft.Message, set fields) error {
+	kind := MessageType(m.Type)
+	switch {
+	case m.Type == raft.MsgSnapshotReply:
+		return nil // its number is of a snapshot that the leader knows
+	case m.Snapshot == nil && m.Type == raft.MsgSnapshot:
+		return malformed("%s is of none", kind)
+	case m.Snapshot == nil && set&(hasChunkNumber|hasChunk) != 0:
+		return malformed("%s has a chunk of no snapshot", kind)
+	case m.Snapshot == nil:
+		return nil
+	case m.Chunk.Number >= m.Snapshot.Chunks:
+		return malformed("%s has chunk %d of %d", kind, m.Chunk.Number, m.Snapshot.Chunks)
+	case m.Type == raft.MsgFetch:
+		return nil // the snapshot is of the upstream, and so is its term
+	case m.Snapshot.Term > m.Term:
+		return malformed("%s of term %d has a snapshot of term %d", kind, m.Term, m.Snapshot.Term)
+	case m.Chunk.Number+1 == m.Snapshot.Chunks && m.Chunk.Checksum != m.Snapshot.ContentChecksum:
+		return malformed("%s ends a content with another checksum", kind)
+	case set&(hasIndex|hasLogTerm|hasChecksum|hasEntries|hasReject) != 0:
+		return malformed("%s has a snapshot, and what excludes it (%#b)", kind, set)
 	}
 	return nil
 }
@@ -222,7 +244,7 @@ func checkLog(m raft.Message) error {
 			return malformed("entry %d follows entry %d", e.Index, index)
 		}
 		if e.Term < term || e.Term > m.Term {
-			return malformed("entry %d has term %d, after term %d, from a leader of term %d", e.Index, e.Term, term, m.Term)
+			return malformed("entry %d has term %d, after term %d, from a node of term %d", e.Index, e.Term, term, m.Term)
 		}
 		index, term = e.Index, e.Term
 	}

@@ -2,34 +2,33 @@ package wire
 
 import "coup/raftnode/raft"
 
-// MarshalSnapshot encodes what is known of a snapshot, without its content. It refuses what UnmarshalSnapshot would.
+// MarshalSnapshot encodes what identifies a snapshot, not its content. It refuses what
+// UnmarshalSnapshot would.
 func MarshalSnapshot(s raft.Snapshot) ([]byte, error) {
-	if err := checkSnapshot(s); err != nil {
+	if err := CheckSnapshot(s); err != nil {
 		return nil, err
 	}
 	return marshal(snapshotToProto(s))
 }
 
 // UnmarshalSnapshot is the inverse of MarshalSnapshot.
-func UnmarshalSnapshot(data []byte) (raft.Snapshot, error) {
+func UnmarshalSnapshot(b []byte) (raft.Snapshot, error) {
 	var p Snapshot
-	if err := unmarshal(data, &p); err != nil {
+	if err := unmarshal(b, &p); err != nil {
 		return raft.Snapshot{}, err
 	}
 	return snapshotFromProto(&p)
 }
 
-// MarshalChunk encodes a chunk.
-func MarshalChunk(c raft.Chunk) ([]byte, error) { return marshal(chunkToProto(c)) }
-
-// UnmarshalChunk is the inverse of MarshalChunk. Its checksum is decoded, not verified: that takes the
-// chunk before it.
-func UnmarshalChunk(data []byte) (raft.Chunk, error) {
-	var p Chunk
-	if err := unmarshal(data, &p); err != nil {
-		return raft.Chunk{}, err
+// CheckSnapshot says why s cannot be encoded; nil when it can.
+func CheckSnapshot(s raft.Snapshot) error {
+	if err := positive("snapshot index", s.Index); err != nil {
+		return err
 	}
-	return chunkFromProto(&p)
+	if err := positive("snapshot's number of chunks", s.Chunks); err != nil {
+		return err
+	}
+	return CheckBase(s.Base)
 }
 
 func snapshotToProto(s raft.Snapshot) *Snapshot {
@@ -40,44 +39,48 @@ func snapshotFromProto(p *Snapshot) (raft.Snapshot, error) {
 	if err := known(p); err != nil {
 		return raft.Snapshot{}, err
 	}
-	if p.Base == nil {
-		return raft.Snapshot{}, malformed("the snapshot's base is missing")
-	}
-	if err := known(p.Base); err != nil {
-		return raft.Snapshot{}, err
-	}
 	base, err := baseFromProto(p.Base)
 	if err != nil {
 		return raft.Snapshot{}, err
 	}
 	s := raft.Snapshot{Base: base, Chunks: p.Chunks, ContentChecksum: p.ContentChecksum}
-	return s, checkSnapshot(s)
+	return s, CheckSnapshot(s)
 }
 
-func checkSnapshot(s raft.Snapshot) error {
-	if err := positive("snapshot index", s.Index); err != nil {
-		return err
+// MarshalChunk encodes c. It refuses what UnmarshalChunk would.
+func MarshalChunk(c raft.Chunk) ([]byte, error) {
+	if err := CheckChunk(c); err != nil {
+		return nil, err
 	}
-	if err := positive("number of chunks", s.Chunks); err != nil {
-		return err
-	}
-	return checkBase(s.Base)
+	return marshal(&Chunk{Number: c.Number, Data: c.Data, Checksum: c.Checksum})
 }
 
+// UnmarshalChunk is the inverse of MarshalChunk. The chunk's checksum is decoded, not verified: that
+// takes the chunk before it.
+func UnmarshalChunk(b []byte) (raft.Chunk, error) {
+	var p Chunk
+	if err := unmarshal(b, &p); err != nil {
+		return raft.Chunk{}, err
+	}
+	c := chunkFromProto(&p)
+	return c, CheckChunk(c)
+}
+
+// CheckChunk says why c cannot be encoded; nil when it can.
+func CheckChunk(c raft.Chunk) error { return believable("chunk number", c.Number) }
+
+// chunkToProto is nil for the zero chunk, so that a message without one does not grow.
 func chunkToProto(c raft.Chunk) *Chunk {
+	if c.Number == 0 && c.Checksum == 0 && len(c.Data) == 0 {
+		return nil
+	}
 	return &Chunk{Number: c.Number, Data: c.Data, Checksum: c.Checksum}
 }
 
-func chunkFromProto(p *Chunk) (raft.Chunk, error) {
-	if err := known(p); err != nil {
-		return raft.Chunk{}, err
+func chunkFromProto(p *Chunk) raft.Chunk {
+	c := raft.Chunk{Number: p.GetNumber(), Checksum: p.GetChecksum()}
+	if data := p.GetData(); len(data) > 0 {
+		c.Data = data
 	}
-	if err := believable("chunk number", p.Number); err != nil {
-		return raft.Chunk{}, err
-	}
-	c := raft.Chunk{Number: p.Number, Checksum: p.Checksum}
-	if len(p.Data) > 0 {
-		c.Data = p.Data
-	}
-	return c, nil
+	return c
 }

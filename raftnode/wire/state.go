@@ -11,7 +11,7 @@ func MarshalHardState(hs raft.HardState) ([]byte, error) {
 	if err := CheckHardState(hs); err != nil {
 		return nil, err
 	}
-	return marshal(&HardState{Term: hs.Term, Vote: string(hs.Vote)})
+	return marshal(&HardState{Term: hs.Term, Vote: string(hs.Vote), Joined: hs.Joined})
 }
 
 // UnmarshalHardState is the inverse of MarshalHardState.
@@ -20,13 +20,16 @@ func UnmarshalHardState(b []byte) (raft.HardState, error) {
 	if err := unmarshal(b, &p); err != nil {
 		return raft.HardState{}, err
 	}
-	hs := raft.HardState{Term: p.Term, Vote: raft.NodeID(p.Vote)}
+	hs := raft.HardState{Term: p.Term, Vote: raft.NodeID(p.Vote), Joined: p.Joined}
 	return hs, CheckHardState(hs)
 }
 
 // CheckHardState says why hs cannot be encoded; nil when it can.
 func CheckHardState(hs raft.HardState) error {
 	if err := believable("term", hs.Term); err != nil {
+		return err
+	}
+	if err := believable("entry of joining", hs.Joined); err != nil {
 		return err
 	}
 	if hs.Vote == "" {
@@ -40,7 +43,7 @@ func CheckHardState(hs raft.HardState) error {
 
 // MarshalBase encodes b. It refuses what UnmarshalBase would.
 func MarshalBase(b raft.Base) ([]byte, error) {
-	if err := checkBase(b); err != nil {
+	if err := CheckBase(b); err != nil {
 		return nil, err
 	}
 	return marshal(baseToProto(b))
@@ -65,6 +68,12 @@ func baseToProto(b raft.Base) *Base {
 }
 
 func baseFromProto(p *Base) (raft.Base, error) {
+	if p == nil {
+		return raft.Base{}, malformed("base is missing")
+	}
+	if err := known(p); err != nil {
+		return raft.Base{}, err
+	}
 	if p.Configuration == nil {
 		return raft.Base{}, malformed("base configuration is missing")
 	}
@@ -77,10 +86,12 @@ func baseFromProto(p *Base) (raft.Base, error) {
 		Checksum:      p.Checksum,
 		Configuration: configurationFromProto(p.Configuration),
 	}
-	return b, checkBase(b)
+	return b, CheckBase(b)
 }
 
-func checkBase(b raft.Base) error {
+// CheckBase says why b cannot be encoded; nil when it can. The empty configuration can: it is that of
+// a node that has yet to be told of one.
+func CheckBase(b raft.Base) error {
 	if err := believable("base index", b.Index); err != nil {
 		return err
 	}
@@ -95,24 +106,28 @@ func checkBase(b raft.Base) error {
 
 func configurationToProto(c raft.Configuration) *Configuration {
 	return &Configuration{
-		Voters:   fromIDs(c.Voters),
-		Outgoing: fromIDs(c.Outgoing),
-		Learners: fromIDs(c.Learners), LearnersNext: fromIDs(c.LearnersNext),
-		Promote: fromIDs(c.Promote), ReadOnly: fromIDs(c.ReadOnly),
+		Voters:       fromIDs(c.Voters),
+		Outgoing:     fromIDs(c.Outgoing),
+		Learners:     fromIDs(c.Learners),
+		LearnersNext: fromIDs(c.LearnersNext),
+		Promote:      fromIDs(c.Promote),
+		ReadOnly:     fromIDs(c.ReadOnly),
 	}
 }
 
 func configurationFromProto(p *Configuration) raft.Configuration {
 	return raft.Configuration{
-		Voters:   toIDs(p.Voters),
-		Outgoing: toIDs(p.Outgoing),
-		Learners: toIDs(p.Learners), LearnersNext: toIDs(p.LearnersNext),
-		Promote: toIDs(p.Promote), ReadOnly: toIDs(p.ReadOnly),
+		Voters:       toIDs(p.Voters),
+		Outgoing:     toIDs(p.Outgoing),
+		Learners:     toIDs(p.Learners),
+		LearnersNext: toIDs(p.LearnersNext),
+		Promote:      toIDs(p.Promote),
+		ReadOnly:     toIDs(p.ReadOnly),
 	}
 }
 
 func checkConfiguration(c raft.Configuration) error {
-	for _, id := range append(c.Members(), c.Promote...) {
+	for _, id := range c.Members() {
 		if err := checkNodeID("member", id); err != nil {
 			return err
 		}

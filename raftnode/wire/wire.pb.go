@@ -244,6 +244,7 @@ type HardState struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Term          uint64                 `protobuf:"varint,1,opt,name=term,proto3" json:"term,omitempty"`
 	Vote          string                 `protobuf:"bytes,2,opt,name=vote,proto3" json:"vote,omitempty"`
+	Joined        uint64                 `protobuf:"varint,3,opt,name=joined,proto3" json:"joined,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -290,6 +291,13 @@ func (x *HardState) GetVote() string {
 		return x.Vote
 	}
 	return ""
+}
+
+func (x *HardState) GetJoined() uint64 {
+	if x != nil {
+		return x.Joined
+	}
+	return 0
 }
 
 type Configuration struct {
@@ -754,10 +762,11 @@ const file_raftnode_wire_wire_proto_rawDesc = "" +
 	"\x04term\x18\x02 \x01(\x04R\x04term\x121\n" +
 	"\x04type\x18\x03 \x01(\x0e2\x1d.coup.raftnode.wire.EntryTypeR\x04type\x12\x12\n" +
 	"\x04data\x18\x04 \x01(\fR\x04data\x12\x1a\n" +
-	"\bchecksum\x18\x05 \x01(\aR\bchecksum\"3\n" +
+	"\bchecksum\x18\x05 \x01(\aR\bchecksum\"K\n" +
 	"\tHardState\x12\x12\n" +
 	"\x04term\x18\x01 \x01(\x04R\x04term\x12\x12\n" +
-	"\x04vote\x18\x02 \x01(\tR\x04vote\"\xbb\x01\n" +
+	"\x04vote\x18\x02 \x01(\tR\x04vote\x12\x16\n" +
+	"\x06joined\x18\x03 \x01(\x04R\x06joined\"\xbb\x01\n" +
 	"\rConfiguration\x12\x16\n" +
 	"\x06voters\x18\x01 \x03(\tR\x06voters\x12\x1a\n" +
 	"\boutgoing\x18\x02 \x03(\tR\boutgoing\x12\x1a\n" +

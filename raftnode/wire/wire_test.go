@@ -2,6 +2,7 @@ package wire
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -36,6 +37,64 @@ func drawEntry(t *rapid.T, index, term uint64) raft.Entry {
 
 var nodeIDs = rapid.Map(rapid.StringN(1, 20, MaxNodeID), func(s string) raft.NodeID { return raft.NodeID(s) })
 
+func drawSet(t *rapid.T, label string) []raft.NodeID {
+	ids := rapid.SliceOfNDistinct(nodeIDs, 0, 5, rapid.ID).Draw(t, label)
+	if len(ids) == 0 {
+		return nil
+	}
+	slices.Sort(ids)
+	return ids
+}
+
+// drawConfiguration draws one that is valid: each node has one part, and what only a joint
+// configuration has is drawn from those that it may be of.
+func drawConfiguration(t *rapid.T) (c raft.Configuration) {
+	parts := []*[]raft.NodeID{&c.Voters, &c.Learners, &c.ReadOnly, &c.LearnersNext}
+	for i, id := range drawSet(t, "members") {
+		part := 0
+		if i > 0 {
+			part = rapid.IntRange(0, len(parts)-1).Draw(t, "part")
+		}
+		*parts[part] = append(*parts[part], id)
+	}
+	for _, id := range c.Learners {
+		if rapid.Bool().Draw(t, "promote") {
+			c.Promote = append(c.Promote, id)
+		}
+	}
+	if len(c.Voters) > 0 {
+		c.Outgoing = slices.Concat(c.LearnersNext, drawSet(t, "outgoing"))
+		slices.Sort(c.Outgoing)
+		if c.Outgoing = slices.Compact(c.Outgoing); len(c.Outgoing) == 0 {
+			c.Outgoing = nil
+		}
+	}
+	return c
+}
+
+func drawBase(t *rapid.T, index, term uint64) raft.Base {
+	return raft.Base{Index: index, Term: term, Checksum: rapid.Uint32().Draw(t, "checksum"), Configuration: drawConfiguration(t)}
+}
+
+// drawSnapshot draws one of a term up to last.
+func drawSnapshot(t *rapid.T, last uint64) *raft.Snapshot {
+	return &raft.Snapshot{
+		Base:            drawBase(t, ordinal(1).Draw(t, "snapshot index"), rapid.Uint64Range(1, last).Draw(t, "snapshot term")),
+		Chunks:          rapid.Uint64Range(1, MaxOrdinal).Draw(t, "chunks"),
+		ContentChecksum: rapid.Uint32().Draw(t, "content checksum"),
+	}
+}
+
+// drawChunk draws the last of s, or another.
+func drawChunk(t *rapid.T, s *raft.Snapshot) raft.Chunk {
+	c := raft.Chunk{Number: s.Chunks - 1, Checksum: s.ContentChecksum, Data: drawData(t)}
+	if s.Chunks > 1 && rapid.Bool().Draw(t, "not the last chunk") {
+		c.Number = rapid.Uint64Range(0, s.Chunks-2).Draw(t, "chunk")
+		c.Checksum = rapid.Uint32().Draw(t, "chunk checksum")
+	}
+	return c
+}
+
 // drawMessage draws what a correct node may send: only the fields of its type, in their relations.
 func drawMessage(t *rapid.T) raft.Message {
 	ids := rapid.SliceOfNDistinct(nodeIDs, 2, 2, rapid.ID).Draw(t, "nodes")
@@ -47,31 +106,6 @@ func drawMessage(t *rapid.T) raft.Message {
 		ID:   rapid.Uint64().Draw(t, "id"),
 	}
 	has := fieldsOf[MessageType(m.Type)]
-	if has&hasLogTerm != 0 && rapid.Bool().Draw(t, "log is not empty") {
-		m.Index = rapid.Uint64Range(1, MaxOrdinal-10).Draw(t, "index")
-		m.LogTerm = rapid.Uint64Range(1, m.Term).Draw(t, "log term")
-	}
-	if has&hasEntries != 0 {
-		m.Checksum = rapid.Uint32().Draw(t, "checksum")
-		term := max(m.LogTerm, 1)
-		for i := range rapid.IntRange(0, 5).Draw(t, "entries") {
-			term = rapid.Uint64Range(term, m.Term).Draw(t, "entry term")
-			m.Entries = append(m.Entries, drawEntry(t, m.Index+uint64(i)+1, term))
-		}
-	}
-	if has&hasCommit != 0 {
-		m.Commit = ordinal(0).Draw(t, "commit")
-	}
-	if has&hasReject != 0 {
-		m.Reject = rapid.Bool().Draw(t, "reject")
-	}
-	if has&hasConflict != 0 {
-		m.Index = ordinal(0).Draw(t, "index")
-		if m.Reject {
-			m.ConflictIndex = ordinal(0).Draw(t, "conflict index")
-			m.ConflictTerm = rapid.Uint64Range(0, m.Term).Draw(t, "conflict term")
-		}
-	}
 	if has&hasReadRound != 0 {
 		m.ReadRound = ordinal(0).Draw(t, "read round")
 	}
@@ -81,59 +115,48 @@ func drawMessage(t *rapid.T) raft.Message {
 	if has&hasTransfer != 0 {
 		m.Transfer = rapid.Bool().Draw(t, "transfer")
 	}
-	if m.Type == raft.MsgSnapshotReply {
-		m.Chunk.Number = ordinal(0).Draw(t, "wanted")
+	if m.Type == raft.MsgSnapshot || m.Type == raft.MsgFetchReply && rapid.Bool().Draw(t, "a chunk") {
+		m.Snapshot = drawSnapshot(t, m.Term)
+		m.Chunk = drawChunk(t, m.Snapshot)
+		return m
 	}
-	if m.Type == raft.MsgSnapshot || has&hasSnapshot != 0 && len(m.Entries) == 0 && m.Index == 0 && !m.Reject && rapid.Bool().Draw(t, "with a snapshot") {
-		s := raft.Snapshot{
-			Base: raft.Base{
-				Index: ordinal(1).Draw(t, "snapshot index"), Term: rapid.Uint64Range(1, m.Term).Draw(t, "snapshot term"),
-				Checksum: rapid.Uint32().Draw(t, "snapshot checksum"), Configuration: drawConfiguration(t),
-			},
-			Chunks: ordinal(1).Draw(t, "chunks"), ContentChecksum: rapid.Uint32().Draw(t, "content checksum"),
+	if m.Type == raft.MsgFetch && rapid.Bool().Draw(t, "receiving") {
+		m.Snapshot = drawSnapshot(t, MaxOrdinal)
+		m.Chunk.Number = drawChunk(t, m.Snapshot).Number
+	}
+	if m.Type == raft.MsgSnapshotReply {
+		m.Chunk.Number = ordinal(0).Draw(t, "chunk wanted")
+	}
+	if has&hasLogTerm != 0 && rapid.Bool().Draw(t, "log is not empty") {
+		m.Index = rapid.Uint64Range(1, MaxOrdinal-10).Draw(t, "index")
+		m.LogTerm = rapid.Uint64Range(1, m.Term).Draw(t, "log term")
+	}
+	if has&hasChecksum != 0 {
+		m.Checksum = rapid.Uint32().Draw(t, "checksum")
+	}
+	if has&hasReject != 0 {
+		m.Reject = rapid.Bool().Draw(t, "reject")
+	}
+	if has&hasEntries != 0 && !m.Reject {
+		term := max(m.LogTerm, 1)
+		for i := range rapid.IntRange(0, 5).Draw(t, "entries") {
+			term = rapid.Uint64Range(term, m.Term).Draw(t, "entry term")
+			m.Entries = append(m.Entries, drawEntry(t, m.Index+uint64(i)+1, term))
 		}
-		m.Snapshot = &s
-		m.Chunk.Number = rapid.Uint64Range(0, s.Chunks-1).Draw(t, "chunk")
-		if has&hasChunk != 0 {
-			m.Chunk.Data, m.Chunk.Checksum = drawData(t), rapid.Uint32().Draw(t, "chunk checksum")
+	}
+	if has&hasCommit != 0 {
+		m.Commit = ordinal(0).Draw(t, "commit")
+	}
+	if has&hasIndex != 0 && has&hasLogTerm == 0 {
+		m.Index = ordinal(0).Draw(t, "index")
+	}
+	if has&hasConflict != 0 {
+		if m.Reject {
+			m.ConflictIndex = ordinal(0).Draw(t, "conflict index")
+			m.ConflictTerm = rapid.Uint64Range(0, m.Term).Draw(t, "conflict term")
 		}
 	}
 	return m
-}
-
-// drawConfiguration draws one that may be in force, joint or not.
-func drawConfiguration(t *rapid.T) raft.Configuration {
-	ids := rapid.SliceOfNDistinct(nodeIDs, 0, 8, rapid.ID).Draw(t, "members")
-	slices.Sort(ids)
-	joint := rapid.Bool().Draw(t, "joint")
-	var c raft.Configuration
-	for i, id := range ids {
-		part := rapid.IntRange(0, 3).Draw(t, "part")
-		old := joint && rapid.Bool().Draw(t, "old")
-		if i == 0 {
-			part, old = 0, joint
-		}
-		switch part {
-		case 0:
-			c.Voters = append(c.Voters, id)
-		case 1:
-			if old {
-				c.LearnersNext = append(c.LearnersNext, id)
-				break
-			}
-			c.Learners = append(c.Learners, id)
-			if rapid.Bool().Draw(t, "to be promoted") {
-				c.Promote = append(c.Promote, id)
-			}
-		case 2:
-			c.ReadOnly = append(c.ReadOnly, id)
-			old = false
-		}
-		if old {
-			c.Outgoing = append(c.Outgoing, id)
-		}
-	}
-	return c
 }
 
 // Would catch a field that one direction of the conversion forgets.
@@ -150,7 +173,7 @@ func TestEntryRoundTrip(t *testing.T) {
 
 func TestHardStateRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		hs := raft.HardState{Term: ordinal(0).Draw(t, "term")}
+		hs := raft.HardState{Term: ordinal(0).Draw(t, "term"), Joined: ordinal(0).Draw(t, "entry of joining")}
 		if hs.Term > 0 && rapid.Bool().Draw(t, "voted") {
 			hs.Vote = nodeIDs.Draw(t, "vote")
 		}
@@ -164,19 +187,40 @@ func TestHardStateRoundTrip(t *testing.T) {
 
 func TestBaseRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		base := raft.Base{
-			Checksum:      rapid.Uint32().Draw(t, "checksum"),
-			Configuration: drawConfiguration(t),
-		}
+		var index, term uint64
 		if rapid.Bool().Draw(t, "compacted") {
-			base.Index = ordinal(1).Draw(t, "index")
-			base.Term = ordinal(1).Draw(t, "term")
+			index, term = ordinal(1).Draw(t, "index"), ordinal(1).Draw(t, "term")
 		}
+		base := drawBase(t, index, term)
 		b, err := MarshalBase(base)
 		require.NoError(t, err)
 		got, err := UnmarshalBase(b)
 		require.NoError(t, err)
 		require.Equal(t, base, got)
+	})
+}
+
+func TestSnapshotRoundTrip(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		s := drawSnapshot(t, MaxOrdinal)
+		b, err := MarshalSnapshot(*s)
+		require.NoError(t, err)
+		got, err := UnmarshalSnapshot(b)
+		require.NoError(t, err)
+		require.Equal(t, *s, got)
+	})
+}
+
+func TestChunkRoundTrip(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		c := raft.Chunk{
+			Number: ordinal(0).Draw(t, "number"), Checksum: rapid.Uint32().Draw(t, "checksum"), Data: drawData(t),
+		}
+		b, err := MarshalChunk(c)
+		require.NoError(t, err)
+		got, err := UnmarshalChunk(b)
+		require.NoError(t, err)
+		require.Equal(t, c, got)
 	})
 }
 
@@ -206,18 +250,31 @@ func TestMessageFromProtoRefuses(t *testing.T) {
 			Type: raft.MsgAppendReply, From: "n2", To: "n1", Term: 5, Index: 3, Reject: true, ConflictTerm: 2, ConflictIndex: 2,
 		})
 	}
-	chunk := func() *Message {
-		s := raft.Snapshot{Base: raft.Base{Index: 7, Term: 4, Configuration: raft.Configuration{Voters: []raft.NodeID{"n1"}}}, Chunks: 3, ContentChecksum: 1}
-		return MessageToProto(raft.Message{
-			Type: raft.MsgSnapshot, From: "n1", To: "n2", Term: 5, Epoch: 2, Snapshot: &s, Chunk: raft.Chunk{Number: 2, Data: []byte("x"), Checksum: 1},
-		})
+	snapshot := raft.Snapshot{
+		Base:   raft.Base{Index: 9, Term: 4, Checksum: 1, Configuration: raft.Configuration{Voters: []raft.NodeID{"n1", "n2"}}},
+		Chunks: 3, ContentChecksum: 7,
 	}
-	fed := func() *Message {
-		m := chunk()
-		m.Type, m.Epoch = MessageType_FETCH_REPLY, 0
-		return m
+	of := func(m raft.Message) func() *Message {
+		m.From, m.To, m.Term = "n1", "n2", 5
+		return func() *Message {
+			p := MessageToProto(m)
+			return proto.Clone(p).(*Message) // what is spoilt is of this message only
+		}
 	}
-	for _, accepted := range []*Message{appendMessage(), rejection(), chunk(), fed()} {
+	last := raft.Chunk{Number: 2, Data: []byte("z"), Checksum: 7}
+	chunk := of(raft.Message{Type: raft.MsgSnapshot, Epoch: 3, ReadRound: 2, Snapshot: &snapshot, Chunk: last})
+	chunkReply := of(raft.Message{Type: raft.MsgSnapshotReply, Index: 9, Epoch: 3, ReadRound: 2, Chunk: raft.Chunk{Number: 2}})
+	fetch := of(raft.Message{Type: raft.MsgFetch, Index: 3, LogTerm: 2, Checksum: 8, Snapshot: &snapshot, Chunk: raft.Chunk{Number: 2}})
+	fetched := of(raft.Message{Type: raft.MsgFetchReply, Index: 3, LogTerm: 2, Commit: 5, Entries: []raft.Entry{{Index: 4, Term: 2}}})
+	fetchedChunk := of(raft.Message{Type: raft.MsgFetchReply, Commit: 9, Snapshot: &snapshot, Chunk: last})
+	timeoutNow := of(raft.Message{Type: raft.MsgTimeoutNow})
+	readIndex := of(raft.Message{Type: raft.MsgReadIndex, ReadRound: 4})
+	readIndexReply := of(raft.Message{Type: raft.MsgReadIndexReply, ReadRound: 4, Index: 6})
+	vote := of(raft.Message{Type: raft.MsgVote, Index: 3, LogTerm: 2, Transfer: true})
+	for _, accepted := range []*Message{
+		appendMessage(), rejection(), chunk(), chunkReply(), fetch(), fetched(), fetchedChunk(), timeoutNow(), readIndex(),
+		readIndexReply(), vote(),
+	} {
 		_, err := MessageFromProto(accepted)
 		require.NoError(t, err)
 	}
@@ -259,26 +316,64 @@ func TestMessageFromProtoRefuses(t *testing.T) {
 		"unknown field of an entry": {appendMessage, func(m *Message) {
 			m.Entries[0].ProtoReflect().SetUnknown([]byte{0xf8, 0x07, 0x01})
 		}},
-		"vote with an epoch":           {appendMessage, func(m *Message) { m.Type, m.Entries = MessageType_VOTE, nil }},
-		"append that transfers":        {appendMessage, func(m *Message) { m.Transfer = true }},
-		"epoch absurd":                 {appendMessage, func(m *Message) { m.Epoch = ^uint64(0) }},
-		"append with a chunk":          {appendMessage, func(m *Message) { m.Chunk = &Chunk{Data: []byte("x")} }},
-		"chunk of no snapshot":         {chunk, func(m *Message) { m.Snapshot = nil }},
-		"chunk beyond the last":        {chunk, func(m *Message) { m.Chunk.Number = 3 }},
-		"chunk number absurd":          {chunk, func(m *Message) { m.Chunk.Number = ^uint64(0) }},
-		"snapshot without a base":      {chunk, func(m *Message) { m.Snapshot.Base = nil }},
-		"snapshot without an index":    {chunk, func(m *Message) { m.Snapshot.Base.Index, m.Snapshot.Base.Term = 0, 0 }},
-		"snapshot without chunks":      {chunk, func(m *Message) { m.Snapshot.Chunks, m.Chunk = 0, nil }},
-		"snapshot of the future":       {chunk, func(m *Message) { m.Snapshot.Base.Term = 6 }},
-		"snapshot without members":     {chunk, func(m *Message) { m.Snapshot.Base.Configuration = nil }},
-		"snapshot of odd members":      {chunk, func(m *Message) { m.Snapshot.Base.Configuration.Learners = []string{"n1"} }},
-		"unknown field of a snapshot":  {chunk, func(m *Message) { m.Snapshot.ProtoReflect().SetUnknown([]byte{0xf8, 0x07, 0x01}) }},
-		"fed by both":                  {fed, func(m *Message) { m.Index, m.LogTerm = 1, 1 }},
-		"fed a chunk of nothing":       {fed, func(m *Message) { m.Snapshot = nil }},
 		"conflict and accepted":        {rejection, func(m *Message) { m.Reject = false }},
 		"conflict term of the future":  {rejection, func(m *Message) { m.ConflictTerm = 6 }},
 		"conflict index absurd":        {rejection, func(m *Message) { m.ConflictIndex = ^uint64(0) }},
 		"heartbeat reply with a match": {rejection, func(m *Message) { m.Type = MessageType_HEARTBEAT_REPLY }},
+
+		"append with a chunk":        {appendMessage, func(m *Message) { m.Chunk = &Chunk{Number: 1} }},
+		"append with a snapshot":     {appendMessage, func(m *Message) { m.Snapshot = chunk().Snapshot }},
+		"append with transfer":       {appendMessage, func(m *Message) { m.Transfer = true }},
+		"pre-vote with transfer":     {vote, func(m *Message) { m.Type = MessageType_PRE_VOTE }},
+		"vote with epoch":            {vote, func(m *Message) { m.Epoch = 1 }},
+		"epoch absurd":               {chunk, func(m *Message) { m.Epoch = ^uint64(0) }},
+		"snapshot missing":           {chunk, func(m *Message) { m.Snapshot = nil }},
+		"snapshot missing, no chunk": {chunk, func(m *Message) { m.Snapshot, m.Chunk = nil, nil }},
+		"snapshot without a base":    {chunk, func(m *Message) { m.Snapshot.Base = nil }},
+		"snapshot without members":   {chunk, func(m *Message) { m.Snapshot.Base.Configuration = nil }},
+		"snapshot of nothing":        {chunk, func(m *Message) { m.Snapshot.Base.Index, m.Snapshot.Base.Term = 0, 0 }},
+		"snapshot without a term":    {chunk, func(m *Message) { m.Snapshot.Base.Term = 0 }},
+		"snapshot of the future":     {chunk, func(m *Message) { m.Snapshot.Base.Term = 6 }},
+		"snapshot without content":   {chunk, func(m *Message) { m.Snapshot.Chunks = 0 }},
+		"snapshot's members twice":   {chunk, func(m *Message) { m.Snapshot.Base.Configuration.Voters[1] = "n1" }},
+		"chunk beyond the last":      {chunk, func(m *Message) { m.Chunk.Number = 3 }},
+		"chunk absurd":               {chunkReply, func(m *Message) { m.Chunk.Number = ^uint64(0) }},
+		"content ends otherwise":     {chunk, func(m *Message) { m.Chunk.Checksum = 6 }},
+		"snapshot with entries":      {chunk, func(m *Message) { m.Entries = appendMessage().Entries }},
+		"snapshot with commit":       {chunk, func(m *Message) { m.Commit = 1 }},
+		"unknown field of a chunk":   {chunk, func(m *Message) { m.Chunk.ProtoReflect().SetUnknown([]byte{0xf8, 0x07, 0x01}) }},
+		"unknown field of a snapshot": {chunk, func(m *Message) {
+			m.Snapshot.ProtoReflect().SetUnknown([]byte{0xf8, 0x07, 0x01})
+		}},
+		"unknown field of a base": {chunk, func(m *Message) {
+			m.Snapshot.Base.ProtoReflect().SetUnknown([]byte{0xf8, 0x07, 0x01})
+		}},
+		"unknown field of a configuration": {chunk, func(m *Message) {
+			m.Snapshot.Base.Configuration.ProtoReflect().SetUnknown([]byte{0xf8, 0x07, 0x01})
+		}},
+		"snapshot reply with data":       {chunkReply, func(m *Message) { m.Chunk.Data = []byte("x") }},
+		"snapshot reply with a snapshot": {chunkReply, func(m *Message) { m.Snapshot = chunk().Snapshot }},
+		"snapshot reply without a term":  {chunkReply, func(m *Message) { m.Term = 0 }},
+		"time-out with a round":          {timeoutNow, func(m *Message) { m.ReadRound = 1 }},
+		"time-out without a term":        {timeoutNow, func(m *Message) { m.Term = 0 }},
+		"time-out with reject":           {timeoutNow, func(m *Message) { m.Reject = true }},
+		"read without a term":            {readIndex, func(m *Message) { m.Term = 0 }},
+		"read with an index":             {readIndex, func(m *Message) { m.Index = 1 }},
+		"answer to a read with a commit": {readIndexReply, func(m *Message) { m.Commit = 1 }},
+		"fetch with entries":             {fetch, func(m *Message) { m.Entries = fetched().Entries }},
+		"fetch with data":                {fetch, func(m *Message) { m.Chunk.Data = []byte("x") }},
+		"fetch that wants what is whole": {fetch, func(m *Message) { m.Chunk.Number = 3 }},
+		"fetch of a chunk of nothing":    {fetch, func(m *Message) { m.Snapshot = nil }},
+		"fetch with a log of the future": {fetch, func(m *Message) { m.LogTerm = 6 }},
+		"fetched and refused":            {fetched, func(m *Message) { m.Reject = true }},
+		"fetched with a gap":             {fetched, func(m *Message) { m.Entries[0].Index = 5 }},
+		"fetched with a round":           {fetched, func(m *Message) { m.ReadRound = 5 }},
+		"fetched without a term":         {fetched, func(m *Message) { m.Term = 0 }},
+		"fetched chunk of nothing":       {fetchedChunk, func(m *Message) { m.Snapshot = nil }},
+		"fetched chunk of the future":    {fetchedChunk, func(m *Message) { m.Snapshot.Base.Term = 6 }},
+		"fetched chunk with entries":     {fetchedChunk, func(m *Message) { m.Entries = []*Entry{{Index: 1, Term: 1}} }},
+		"fetched chunk and its log":      {fetchedChunk, func(m *Message) { m.Index, m.LogTerm = 3, 2 }},
+		"fetched chunk and refused":      {fetchedChunk, func(m *Message) { m.Reject = true }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := tt.of()
@@ -291,12 +386,28 @@ func TestMessageFromProtoRefuses(t *testing.T) {
 	require.ErrorIs(t, err, ErrMalformed)
 }
 
-// A node that has never seen a term must be able to answer a pre-vote.
-func TestPreVoteReplyInTermZero(t *testing.T) {
-	m := raft.Message{Type: raft.MsgPreVoteReply, From: "n2", To: "n1", ID: 4}
-	got, err := MessageFromProto(MessageToProto(m))
-	require.NoError(t, err)
-	require.Equal(t, m, got)
+// A node that has never seen a term must be able to answer a pre-vote, and a read-only peer to ask.
+func TestTermZero(t *testing.T) {
+	for _, m := range []raft.Message{
+		{Type: raft.MsgPreVoteReply, From: "n2", To: "n1", ID: 4},
+		{Type: raft.MsgFetch, From: "n2", To: "n1", ID: 4},
+		{Type: raft.MsgFetchReply, From: "n2", To: "n1", ID: 4, Reject: true},
+	} {
+		got, err := MessageFromProto(MessageToProto(m))
+		require.NoError(t, err)
+		require.Equal(t, m, got)
+	}
+}
+
+// Would catch a type that was added to raft and cannot be sent, or takes another's place.
+func TestTypesAreRaft(t *testing.T) {
+	require.Len(t, MessageType_name, int(raft.MsgFetchReply)+1)
+	for value, name := range MessageType_name {
+		if value > 0 {
+			require.Contains(t, fieldsOf, MessageType(value))
+			require.Equal(t, raft.MessageType(value).IsReply(), strings.HasSuffix(name, "_REPLY"), name)
+		}
+	}
 }
 
 // Would catch durable state that is written although no restart could read it.
@@ -329,12 +440,26 @@ func TestMarshalRefusesWhatUnmarshalWould(t *testing.T) {
 		"not sorted":         {Configuration: raft.Configuration{Voters: []raft.NodeID{"n2", "n1"}}},
 		"twice":              {Configuration: raft.Configuration{Learners: []raft.NodeID{"n1", "n1"}}},
 		"nobody":             {Configuration: raft.Configuration{Outgoing: []raft.NodeID{""}}},
+		"no voter":           {Configuration: raft.Configuration{ReadOnly: []raft.NodeID{"n1"}}},
+		"two parts":          {Configuration: raft.Configuration{Voters: []raft.NodeID{"n1"}, ReadOnly: []raft.NodeID{"n1"}}},
+		"not UTF-8":          {Configuration: raft.Configuration{Voters: []raft.NodeID{"\xff"}}},
 	} {
 		_, err := MarshalBase(base)
 		require.ErrorIs(t, err, ErrMalformed, name)
 	}
 	_, err := UnmarshalBase(nil)
 	require.ErrorIs(t, err, ErrMalformed, "a base without a configuration")
+	for name, s := range map[string]raft.Snapshot{
+		"of nothing":      {Chunks: 1},
+		"without content": {Base: raft.Base{Index: 1, Term: 1}},
+	} {
+		_, err := MarshalSnapshot(s)
+		require.ErrorIs(t, err, ErrMalformed, name)
+	}
+	_, err = UnmarshalSnapshot(nil)
+	require.ErrorIs(t, err, ErrMalformed, "a snapshot without a base")
+	_, err = MarshalChunk(raft.Chunk{Number: MaxOrdinal + 1})
+	require.ErrorIs(t, err, ErrMalformed)
 }
 
 // Would catch a decoder that panics, or that accepts what cannot be encoded again.
@@ -367,8 +492,8 @@ func FuzzMessageFromProto(f *testing.F) {
 		{Type: raft.MsgAppend, From: "n1", To: "n2", Term: 3, Entries: []raft.Entry{{Index: 1, Term: 3, Type: raft.EntryNoOp}}},
 		{Type: raft.MsgAppendReply, From: "n2", To: "n1", Term: 3, Index: 9, Reject: true, ConflictIndex: 1},
 		{
-			Type: raft.MsgSnapshot, From: "n1", To: "n2", Term: 5,
-			Snapshot: &raft.Snapshot{Base: raft.Base{Index: 7, Term: 4, Configuration: raft.Configuration{Voters: []raft.NodeID{"n1"}}}, Chunks: 1},
+			Type: raft.MsgSnapshot, From: "n1", To: "n2", Term: 3, Epoch: 2, Chunk: raft.Chunk{Data: []byte("x"), Checksum: 5},
+			Snapshot: &raft.Snapshot{Base: raft.Base{Index: 4, Term: 2}, Chunks: 1, ContentChecksum: 5},
 		},
 	} {
 		b, err := proto.Marshal(MessageToProto(m))

@@ -53,22 +53,6 @@ func (r *Raft) campaign(as Role, transfer bool) {
 	r.countVotes()
 }
 
-// mayCampaign tells whether this node is a voter, or was one before a configuration that is not known to be
-// committed: until it is, nobody else may hold it, and others may need that (thesis, 4.2.2). Its own vote
-// does not count then.
-func (r *Raft) mayCampaign() bool {
-	for i := len(r.configurations) - 1; i >= 0; i-- {
-		c := &r.configurations[i]
-		if c.IsVoter(r.config.ID) {
-			return true
-		}
-		if c.index <= r.log.commit {
-			break
-		}
-	}
-	return false
-}
-
 func (r *Raft) countVotes() {
 	switch r.quorum().Tally(r.votes) {
 	case quorum.Won:

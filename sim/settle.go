@@ -179,7 +179,7 @@ func (w *World) leader() *node {
 			leader = n
 		}
 	}
-	if leader == nil || members.Joint() {
+	if leader == nil || members.Joint() || !members.IsVoter(leader.id) {
 		return nil
 	}
 	for _, id := range members.Replicated() {

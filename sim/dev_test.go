@@ -11,7 +11,16 @@ func TestDev(t *testing.T) {
 	if s := os.Getenv("SEED"); s != "" {
 		seed, _ := strconv.ParseUint(s, 10, 64)
 		r := ordinary(seed)
-		if os.Getenv("V") != "" { seed -= 500000; r = ordinary(seed+500000); r.Nodes = 1+int(seed%7); r.rate=[]float64{100,500,3000}[seed%3]; r.ops=800; if r.Nodes<3 {r.windows=0}}
+		if os.Getenv("V") != "" {
+			seed -= 500000
+			r = ordinary(seed + 500000)
+			r.Nodes = 1 + int(seed%7)
+			r.rate = []float64{100, 500, 3000}[seed%3]
+			r.ops = 800
+			if r.Nodes < 3 {
+				r.windows = 0
+			}
+		}
 		f, _ := os.Create("/tmp/sim.trace")
 		r.Trace = f
 		g := play(t, r)
@@ -30,7 +39,14 @@ func TestDev(t *testing.T) {
 	n, _ := strconv.Atoi(os.Getenv("N"))
 	bad := 0
 	for seed := range uint64(n) {
-		r := ordinary(seed+500000); r.Nodes = 1+int(seed%7); r.rate=[]float64{100,500,3000}[seed%3]; r.ops=800; if r.Nodes<3 {r.windows=0}; g := play(t, r)
+		r := ordinary(seed + 500000)
+		r.Nodes = 1 + int(seed%7)
+		r.rate = []float64{100, 500, 3000}[seed%3]
+		r.ops = 800
+		if r.Nodes < 3 {
+			r.windows = 0
+		}
+		g := play(t, r)
 		if err := g.judge(); err != nil {
 			fmt.Println(seed, err)
 			bad++

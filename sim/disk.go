@@ -23,12 +23,20 @@ type disk struct {
 	node          *node
 	// beneath is what is on the disk, but for journal: the writes since then, oldest first. It takes
 	// them in only when it must, for most are never needed again.
-	beneath *store.Memory
-	journal []write
-	surface surface
-	shown   int  // of the journal, are in surface
-	failed  bool // until the process ends
-	full    bool
+	beneath  *store.Memory
+	journal  []write
+	database *database // is given the same; nil for none
+	surface  surface
+	shown    int  // of the journal, are in surface
+	failed   bool // until the process ends
+	full     bool
+}
+
+// close lets go of what is beside memory.
+func (d *disk) close() {
+	if d.database != nil {
+		_ = d.database.store.Close() // its files are in memory, and nobody reads them again
+	}
 }
 
 // write is one atomic write.
@@ -65,7 +73,14 @@ func (x *write) do(s store.Store) error {
 const keptWrites = 4096
 
 func newDisk(w *World, n *node) *disk {
-	return &disk{world: w, node: n, Memory: store.NewMemory(), beneath: store.NewMemory()}
+	d := &disk{world: w, node: n, Memory: store.NewMemory(), beneath: store.NewMemory()}
+	if w.options.Store == StorePebble {
+		var err error
+		if d.database, err = newDatabase(w.options.Seed, string(n.id)); err != nil {
+			w.fail("disk", "the database of %s does not open: %v", n.id, err)
+		}
+	}
+	return d
 }
 
 // Save implements store.Store.
@@ -198,6 +213,11 @@ func (d *disk) settle(n int) error {
 		if err := d.journal[i].do(d.beneath); err != nil {
 			return fmt.Errorf("sim: %s's disk: %w", d.node.id, err)
 		}
+		if d.database != nil {
+			if err := d.journal[i].do(d.database.store); err != nil {
+				return fmt.Errorf("sim: %s's database: %w", d.node.id, err)
+			}
+		}
 	}
 	d.show()
 	d.shown -= n
@@ -224,6 +244,15 @@ func (d *disk) crash(dice *dice) error {
 	}
 	if err := d.settle(n + kept); err != nil {
 		return err
+	}
+	if d.database != nil {
+		var next *write
+		if len(d.journal) > 0 {
+			next = &d.journal[0]
+		}
+		if err := d.database.crash(d.beneath, next); err != nil {
+			return fmt.Errorf("sim: %s's database: %w", d.node.id, err)
+		}
 	}
 	d.journal = d.journal[:0]
 	d.failed = false

@@ -302,6 +302,7 @@ func (w *World) retire(n *node) {
 	}
 	w.reached.Wiped++
 	n.wiped++
+	n.disk.close()
 	n.disk, n.joins, n.killed = newDisk(w, n), true, false
 	w.check.Wipe(n.id)
 	w.trace.note(w.now, "wiped", n, 0)

@@ -22,7 +22,8 @@ const (
 const probeKey = "settle"
 
 // Settle ends all trouble and all faults, starts what is dead, and holds the cluster to what it then
-// owes: a leader (L1), an answer (L2), equal states (L3), and no new term (L4). What it finds missing is
+// owes: a leader, and another when that one hears nobody (L1), an answer (L2), equal states (L3), and no new
+// term (L4). What it finds missing is
 // a *Failure, as Err tells from then on.
 func (w *World) Settle() error {
 	w.heal()
@@ -36,6 +37,16 @@ func (w *World) Settle() error {
 	if !w.within(convergeWithin*election, func() bool { return w.apart() == "" }) {
 		return w.owed("L3", "the members' states do not become equal within %v: %s", convergeWithin*election, w.apart())
 	}
+	if !w.succeeds(leaderWithin * election) {
+		return w.owed("L1", "no other leader within %v although the leader heard nobody", leaderWithin*election)
+	}
+	if !w.within(convergeWithin*election, func() bool { return w.leader() != nil && w.apart() == "" }) {
+		return w.owed("L3", "the members' states do not become equal within %v of a change of leader: %s", convergeWithin*election, w.apart())
+	}
+	// A transfer that was ordered before may still be on; it does not last longer than this.
+	if !w.pass(election) {
+		return w.Err()
+	}
 	before := w.highestTerm()
 	if !w.pass(stableFor * election) {
 		return w.Err()
@@ -44,6 +55,40 @@ func (w *World) Settle() error {
 		return w.owed("L4", "the term grew from %d to %d within %v although nothing was wrong", before, after, stableFor*election)
 	}
 	return w.Err()
+}
+
+// succeeds has the leader hear nobody for a while, though all hear it, and tells whether the others come
+// to another: a leader that goes on without a quorum would hold them up for ever.
+func (w *World) succeeds(bound time.Duration) bool {
+	members, _ := w.configured()
+	old := w.leader()
+	others := 0
+	for _, id := range members.Voters {
+		if n := w.nodes[w.find(id)]; n != old && n.alive() {
+			others++
+		}
+	}
+	if old == nil || 2*others <= len(members.Voters) {
+		return true
+	}
+	deafen := func(cut bool) {
+		for from := range w.nodes {
+			w.network.link(from, old.index).cut = cut
+		}
+		w.trace.line(w.now, "%s hears nobody: %t", old.id, cut)
+	}
+	term := old.replica.Core().Term()
+	deafen(true)
+	succeeded := w.within(bound, func() bool {
+		for _, n := range w.nodes {
+			if n != old && n.alive() && n.replica.Core().Leads() && n.replica.Core().Term() > term {
+				return true
+			}
+		}
+		return false
+	})
+	deafen(false)
+	return succeeded
 }
 
 // mayGrow is by how much the term may grow in a while: each end of a reign costs an election, and perhaps
@@ -134,7 +179,7 @@ func (w *World) leader() *node {
 			leader = n
 		}
 	}
-	if leader == nil || members.Joint() {
+	if leader == nil || members.Joint() || !members.IsVoter(leader.id) {
 		return nil
 	}
 	for _, id := range members.Replicated() {

@@ -32,6 +32,9 @@ type Options struct {
 	// Trouble names what goes wrong by itself, beside what Inject is asked for; see Troubles. How often
 	// each happens is drawn from the seed, never among what is drawn.
 	Trouble []string
+	// Store is StoreMemory, the default, or StorePebble: then a Pebble store is given all that each disk is
+	// given, and must come out of every crash with the same. It is slow, and changes nothing of what happens.
+	Store string
 	// Unchecked says that no invariant is checked, so that only what clients see, and what Settle is
 	// owed, can fail the world. It changes nothing of what happens.
 	Unchecked bool
@@ -41,6 +44,12 @@ type Options struct {
 	// plant takes the place of what a node's process is given: for tests that must find what is wrong with it.
 	plant func(*node, store.Store, bus.Bus) (store.Store, bus.Bus)
 }
+
+// The stores.
+const (
+	StoreMemory = "memory"
+	StorePebble = "pebble"
+)
 
 // Bounds and defaults.
 const (
@@ -68,6 +77,8 @@ func (o Options) withDefaults() (Options, error) {
 	switch {
 	case o.Nodes < 1 || o.Nodes > maxNodes:
 		return o, fmt.Errorf("sim: %d nodes: there must be from 1 to %d", o.Nodes, maxNodes)
+	case o.Store != "" && o.Store != StoreMemory && o.Store != StorePebble:
+		return o, fmt.Errorf("sim: there is no store %q; there are %s and %s", o.Store, StoreMemory, StorePebble)
 	case o.Tick < 0 || o.OpTimeout < 0:
 		return o, errors.New("sim: a negative time")
 	}
@@ -124,9 +135,13 @@ func New(o Options) (*World, error) {
 		w.addNode(id)
 	}
 	for _, n := range w.nodes {
-		if err := w.restart(n); err != nil && w.failure != nil {
-			return nil, w.failure
+		if w.failure == nil {
+			_ = w.restart(n) // what it comes to is noted there
 		}
+	}
+	if w.failure != nil {
+		w.Close()
+		return nil, w.failure
 	}
 	w.beginTrouble()
 	w.beginMembership()
@@ -135,7 +150,15 @@ func New(o Options) (*World, error) {
 }
 
 // Close ends the world: Wait returns false from now on.
-func (w *World) Close() { w.closed = true }
+func (w *World) Close() {
+	if w.closed {
+		return
+	}
+	w.closed = true
+	for _, n := range w.nodes {
+		n.disk.close()
+	}
+}
 
 // Now implements runner.World.
 func (w *World) Now() time.Duration { return w.now }

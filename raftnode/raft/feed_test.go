@@ -226,4 +226,9 @@ func TestReaderChangesSilentUpstream(t *testing.T) {
 		n.flying = nil
 	}
 	require.NotEqual(t, upstream, r.feed.upstream)
+	for range 20 {
+		upstream = r.feed.upstream
+		r.hang()
+		require.NotEqual(t, upstream, r.feed.upstream)
+	}
 }

@@ -60,10 +60,11 @@ func (r *Raft) appendConfiguration(c Configuration) uint64 {
 	return r.appendAsLeader(Entry{Type: EntryConfiguration, Data: EncodeConfiguration(c)})
 }
 
-// caughtUp tells whether a learner may be promoted: the commitment of new entries would not wait for it.
+// caughtUp tells whether a learner may be promoted: the commitment of new entries would not wait for it, and
+// it holds the entry that made it a member, before which it gives no vote.
 func (r *Raft) caughtUp(id NodeID) bool {
 	p := r.peers[id]
-	return p != nil && r.recent(p) && p.state == replicating && p.match+uint64(r.config.PromotionLag) >= r.log.last()
+	return p != nil && r.recent(p) && p.state == replicating && p.match >= p.epoch && p.match+uint64(r.config.PromotionLag) >= r.log.last()
 }
 
 func (r *Raft) matchOf(id NodeID) uint64 {

@@ -211,6 +211,28 @@ func TestLeaderOutsideNewConfigurationMayLeaveNoHeir_4_2_2(t *testing.T) {
 	require.Equal(t, Configuration{Voters: []NodeID{"n2", "n3"}}, n.leader().Configuration())
 }
 
+// The leader that removes itself dies when it alone holds Cnew. The other voter of Cold cannot win without its
+// vote, and does not get it, for its log is behind: who is not in its own configuration must campaign all the
+// same, by the votes of others alone, until it knows that configuration to be committed.
+func TestRemovedVoterCampaignsUntilThatIsCommitted_4_2_2(t *testing.T) {
+	for _, op := range []string{"remove", "demote"} {
+		n := led(t, 2, Config{})
+		require.NoError(t, n.ask("n1", op, "n1"))
+		n.process("n1", 0)
+		n.hold(func(m Message) bool { return m.Type == MsgAppend && !n.configuration("n1").Joint() })
+		require.False(t, n.configuration("n1").IsVoter("n1"))
+		require.True(t, n.configuration("n2").Joint())
+		n.flying = nil
+		n.start("n1")
+		n.settle(80)
+		require.Equal(t, Leader, n.nodes["n2"].role)
+		require.Equal(t, []NodeID{"n2"}, n.configuration("n2").Voters)
+		term := n.nodes["n2"].term
+		n.settle(100)
+		require.Equal(t, term, n.nodes["n2"].term)
+	}
+}
+
 // Two of five are demoted while one of them, and one other, cannot be reached: n4 still votes in Cold.
 func TestDemotedVoterVotesUntilLeft_4_3(t *testing.T) {
 	n := led(t, 5, Config{})
@@ -323,6 +345,27 @@ func TestLaggingLearnerIsNotPromoted_4_2_1(t *testing.T) {
 		n.hold(func(m Message) bool { return m.To == "n4" })
 	}
 	require.NoError(t, n.ask("n1", "promote", "n4"), "5 behind may be")
+}
+
+// However few entries it lacks: without the one that made it a member it is blank, and gives no vote. As a voter
+// it would be missed.
+func TestBlankLearnerIsNotPromoted_4_2_1(t *testing.T) {
+	n := led(t, 1, Config{MaxMessageBytes: 1})
+	n.fill("n1", 5)
+	n.blank("n4")
+	require.NoError(t, n.ask("n1", "add", "n4"))
+	n.process("n1", 0)
+	for n.nodes["n1"].matchOf("n4") == 0 {
+		m := n.flying[0]
+		n.flying = n.flying[1:]
+		require.NoError(t, n.step(m))
+	}
+	require.Zero(t, n.nodes["n4"].ConfigurationIndex(), "else the test proves nothing")
+	var lagging *LaggingError
+	require.ErrorAs(t, n.ask("n1", "promote", "n4"), &lagging)
+	require.False(t, n.configuration("n1").Joint())
+	n.drain()
+	require.Equal(t, []NodeID{"n1", "n4"}, n.configuration("n4").Voters)
 }
 
 func TestSilentLearnerIsNotPromoted_4_2_1(t *testing.T) {

@@ -110,6 +110,9 @@ func (r *Raft) holds(from NodeID, b Base) (bool, error) {
 // gather takes a chunk, in order, and installs the snapshot with its last. A chunk of another snapshot
 // than the one begun begins anew; one that is not the next is left, and so is one that is damaged.
 func (r *Raft) gather(s Snapshot, c Chunk) (installed bool, err error) {
+	if r.install != nil {
+		return false, nil // its chunks must not be overwritten before it is installed
+	}
 	if r.received.Snapshot.Index == 0 || !r.received.Snapshot.Same(s) {
 		r.received = Received{Snapshot: s}
 	}

@@ -328,6 +328,26 @@ func TestSnapshotTakesPlaceOfEntriesThatWait_7(t *testing.T) {
 	require.Empty(t, rd.Committed)
 }
 
+// A newer snapshot may begin to come before the driver has installed the last one, of which nothing must
+// get lost.
+func TestSnapshotIsInstalledBeforeNextIsGathered(t *testing.T) {
+	n := lacking(t)
+	n.chunks("n1", 2)
+	r := n.nodes["n3"]
+	s, last := r.received.Snapshot, n.disks["n1"].chunks[2]
+	n.isolate("n3")
+	n.fill("n1", 5)
+	n.snapshot("n1", 0)
+	newer := n.disks["n1"].snapshot
+	require.NoError(t, r.Step(Message{Type: MsgSnapshot, From: "n1", To: "n3", Term: r.term, Snapshot: &s, Chunk: last}))
+	require.NoError(t, r.Step(Message{Type: MsgSnapshot, From: "n1", To: "n3", Term: r.term, Snapshot: &newer, Chunk: n.disks["n1"].chunks[0]}))
+	n.process("n3", 0)
+	require.Equal(t, s, n.disks["n3"].snapshot)
+	require.Len(t, n.applied["n3"], int(s.Index))
+	n.heal()
+	n.converge()
+}
+
 // A node that restarts goes on from its snapshot and the configuration in it.
 func TestSnapshotCarriesConfiguration_5_1(t *testing.T) {
 	n := led(t, 3, Config{})
@@ -440,19 +460,26 @@ func TestProbeBelowBaseTurnsIntoSnapshot_7(t *testing.T) {
 		"empty": nil, "short": build(1, 1), "conflicting": build(1, 1, 1, 2, 2, 2, 2, 2),
 		"longer": build(1, 1, 1, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2), "shorter and of an older term": build(1, 1, 1, 1, 1),
 	} {
-		t.Run(name, func(t *testing.T) {
-			entries := build(1, 1, 1, 3, 3, 3)
-			n := withLogs(t, entries, entries, log)
-			n.isolate("n3")
-			n.crown("n1")
-			n.fill("n1", 3)
-			n.snapshot("n1", 0)
-			n.snapshot("n2", 0)
-			require.Greater(t, n.nodes["n1"].log.base.Index, uint64(6))
-			n.heal()
-			n.converge()
-			require.Equal(t, 1, n.installed)
-		})
+		for _, another := range []bool{false, true} { // leader, that begins to probe at its base
+			t.Run(fmt.Sprint(name, another), func(t *testing.T) {
+				entries := build(1, 1, 1, 3, 3, 3)
+				n := withLogs(t, entries, entries, log)
+				n.isolate("n3")
+				n.crown("n1")
+				n.fill("n1", 3)
+				n.settle(1)
+				n.snapshot("n1", 0)
+				n.snapshot("n2", 0)
+				require.EqualValues(t, 10, n.nodes["n2"].log.base.Index)
+				n.heal()
+				if another {
+					n.crash("n1")
+					n.crown("n2")
+				}
+				n.converge()
+				require.Equal(t, 1, n.installed)
+			})
+		}
 	}
 }
 

@@ -78,31 +78,6 @@ func (x extent) termsHold() error {
 	return nil
 }
 
-// covers tells whether a snapshot of this log's state may take the place of the latest.
-func (x extent) covers(s, latest raft.Snapshot, at func(index uint64) (chain, error)) error {
-	if s.Index <= latest.Index || s.Index < x.base.Index || s.Index > x.end.index {
-		return fmt.Errorf("store: a snapshot at %d, after one at %d, of a log from %d to %d", s.Index, latest.Index, x.base.Index+1, x.end.index)
-	}
-	c, err := at(s.Index)
-	if err == nil && c != chainOf(s.Base) {
-		err = fmt.Errorf("store: the snapshot at %d is not of this log", s.Index)
-	}
-	return err
-}
-
-// compacted is the extent once the log begins after base, which the snapshot at the given index covers.
-func (x extent) compacted(base raft.Base, snapshot uint64, at func(index uint64) (chain, error)) (extent, error) {
-	if base.Index <= x.base.Index || base.Index > snapshot {
-		return x, fmt.Errorf("store: a log from %d with a snapshot at %d cannot begin after %d", x.base.Index+1, snapshot, base.Index)
-	}
-	c, err := at(base.Index)
-	if err == nil && c != chainOf(base) {
-		err = fmt.Errorf("store: base %d is not of this log", base.Index)
-	}
-	x.base = base
-	return x, err
-}
-
 // holds checks the bounds of a read of [lo, hi).
 func (x extent) holds(lo, hi uint64) error {
 	if lo <= x.base.Index || lo > hi || hi > x.end.index+1 {

@@ -100,6 +100,10 @@ func (d *disk) Save(hs *raft.HardState, entries []raft.Entry) error {
 
 // Bootstrap implements store.Store.
 func (d *disk) Bootstrap(base raft.Base) error {
+	// What is refused must not come to the journal, not even where the sync then fails.
+	if err := d.Memory.Clone().Bootstrap(base); err != nil {
+		return err
+	}
 	return d.write(write{kind: writeBase, base: &base, other: func(s store.Store) error { return s.Bootstrap(base) }}, true)
 }
 

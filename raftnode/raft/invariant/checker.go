@@ -294,6 +294,24 @@ func (c *Checker) compare(s *member, now view) error {
 	return nil
 }
 
+// elected tells whether a quorum of the configuration in force gave a node its vote of a term. Its own it
+// needs not send.
+func (c *Checker) elected(s *member, term uint64) bool {
+	conf := s.node.Configuration()
+	for _, half := range [...][]NodeID{conf.Voters, conf.Outgoing} {
+		votes := 0
+		for _, id := range half {
+			if id == s.id || c.granted[grant{id, term}] == s.id {
+				votes++
+			}
+		}
+		if len(half) > 0 && votes <= len(half)/2 {
+			return false
+		}
+	}
+	return true
+}
+
 // crown notes a new leader: I1, I4.
 func (c *Checker) crown(s *member, now view) error {
 	r := reign{s.id, s.life}
@@ -301,6 +319,9 @@ func (c *Checker) crown(s *member, now view) error {
 	case !known:
 		c.leaders[now.term] = r
 		c.latest = max(c.latest, now.term)
+		if !c.elected(s, now.term) {
+			return s.broke("I1", "%s leads term %d, and no quorum gave it its vote.", s.id, now.term)
+		}
 	case before.id != r.id:
 		return s.broke("I1", "%s leads term %d, which %s led.", s.id, now.term, before.id)
 	case before.life != r.life:

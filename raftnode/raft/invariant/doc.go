@@ -6,7 +6,8 @@
 // The laws, and where they are stated; "paper" is Ongaro and Ousterhout, USENIX ATC 2014, "thesis"
 // is Ongaro's of the same year:
 //
-//	I1   At most one node leads a term, over the whole history (paper 5.2, figure 3: election safety).
+//	I1   At most one node leads a term, over the whole history, and a quorum voted for it (paper 5.2,
+//	     figure 3: election safety).
 //	I2   A leader never overwrites or deletes entries of its log; it only appends (paper 5.3, figure 3).
 //	I3   Logs that hold an entry of the same index and term are equal up to it (paper 5.3, figure 3).
 //	I4   What was committed in a term is in the log of every leader of a later one (paper 5.4.3, figure 3).

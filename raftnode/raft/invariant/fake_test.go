@@ -144,10 +144,20 @@ func (w *cluster) step(id NodeID) {
 	w.note(w.Step(id))
 }
 
+// elect has all nodes but the candidate give it their votes of a term.
+func (w *cluster) elect(id NodeID, term uint64) {
+	for voter := range w.nodes {
+		if voter != id {
+			w.granted[grant{voter, term}] = id
+		}
+	}
+}
+
 // lead makes a node leader of a term, with a first entry of its own.
 func (w *cluster) lead(id NodeID, term uint64) *fakeNode {
 	n := w.nodes[id]
 	n.term, n.vote, n.leads = term, id, true
+	w.elect(id, term)
 	n.append(term)
 	w.step(id)
 	return n

@@ -438,10 +438,27 @@ var laws = []struct {
 			n.commit = 2
 			w.step("n1")
 		}},
+	{"I1", "n1", "a node leads that no quorum voted for",
+		func(w *cluster) {
+			n := w.nodes["n1"]
+			n.term, n.vote, n.leads = 1, "n1", true
+			n.append(1)
+			w.step("n1")
+		},
+		func(w *cluster) {
+			n := w.nodes["n1"]
+			n.term, n.vote, n.leads = 1, "n1", true
+			n.append(1)
+			w.nodes["n2"].term, w.nodes["n2"].vote = 1, "n1"
+			w.save("n2")
+			w.note(w.Sent("n2", Promise{Term: 1, VoteFor: "n1"}))
+			w.step("n1")
+		}},
 	{"I10", "n1", "a new leader commits by its own entry, in the step that elected it, without a quorum",
 		func(w *cluster) {
 			n := w.nodes["n1"]
 			n.term, n.vote, n.leads = 1, "n1", true
+			w.elect("n1", 1)
 			n.append(1)
 			n.commit = 1
 			w.step("n1")
@@ -452,6 +469,7 @@ var laws = []struct {
 			w.agree("n1", "n2")
 			n := w.copy("n1", "n3", 1, 0)
 			n.term, n.vote, n.leads, n.commit = 2, "n3", true, 1
+			w.elect("n3", 2)
 			n.append(2)
 			w.step("n3")
 		}},

@@ -20,7 +20,7 @@ func newDump() *cobra.Command {
 		Use:   "dump --data DIR",
 		Short: "Print what a stopped node has on its disk, as JSON lines",
 		Long: `dump prints what a stopped node has on its disk, verified, as JSON lines: one with its term,
-vote and the base of its log, then one for each entry. The store's engine recovers its files when it
+vote, the base of its log and its snapshots, then one for each entry. The store's engine recovers its files when it
 opens them, as a start of the node would: dump a copy where the bytes themselves are evidence.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -39,10 +39,25 @@ opens them, as a start of the node would: dump a copy where the bytes themselves
 
 // dumpedState is the first line of a dump.
 type dumpedState struct {
-	Term uint64      `json:"term"`
-	Vote raft.NodeID `json:"vote"`
-	Base dumpedBase  `json:"base"`
-	Last uint64      `json:"last"` // index of the last entry
+	Term     uint64          `json:"term"`
+	Vote     raft.NodeID     `json:"vote"`
+	Joined   uint64          `json:"joined,omitempty"`
+	Base     dumpedBase      `json:"base"`
+	Last     uint64          `json:"last"`               // index of the last entry
+	Snapshot *dumpedSnapshot `json:"snapshot,omitempty"` // the latest
+	Received *dumpedReceived `json:"received,omitempty"` // what has come of one that is not whole
+}
+
+type dumpedSnapshot struct {
+	dumpedBase
+	Chunks          uint64 `json:"chunks"`
+	ContentChecksum uint32 `json:"content_checksum"`
+}
+
+type dumpedReceived struct {
+	Snapshot dumpedSnapshot `json:"snapshot"`
+	Next     uint64         `json:"next"`     // number of the chunk wanted next
+	Checksum uint32         `json:"checksum"` // cumulative, of the chunks before it
 }
 
 type dumpedBase struct {
@@ -94,9 +109,7 @@ func dump(w io.Writer, dir string) (err error) {
 	}
 	lines := json.NewEncoder(w)
 	lines.SetEscapeHTML(false)
-	if err := lines.Encode(dumpedState{
-		Term: state.HardState.Term, Vote: state.HardState.Vote, Base: dumpedBase(state.Base), Last: state.Last,
-	}); err != nil {
+	if err := lines.Encode(describeState(state)); err != nil {
 		return err
 	}
 	for next := state.Base.Index + 1; next <= state.Last; {
@@ -116,6 +129,24 @@ func dump(w io.Writer, dir string) (err error) {
 		next += uint64(len(entries))
 	}
 	return nil
+}
+
+func describeState(s raft.State) dumpedState {
+	d := dumpedState{
+		Term: s.HardState.Term, Vote: s.HardState.Vote, Joined: s.HardState.Joined, Base: dumpedBase(s.Base), Last: s.Last,
+	}
+	if s.Snapshot.Index > 0 {
+		latest := describeSnapshot(s.Snapshot)
+		d.Snapshot = &latest
+	}
+	if s.Received.Snapshot.Index > 0 {
+		d.Received = &dumpedReceived{describeSnapshot(s.Received.Snapshot), s.Received.Next, s.Received.Checksum}
+	}
+	return d
+}
+
+func describeSnapshot(s raft.Snapshot) dumpedSnapshot {
+	return dumpedSnapshot{dumpedBase(s.Base), s.Chunks, s.ContentChecksum}
 }
 
 func describe(e raft.Entry) (dumpedEntry, error) {

@@ -263,7 +263,7 @@ func (b *GRPC) Respond(from, to raft.NodeID, m raft.Message) {
 		b.stats.Unsent++
 		return
 	}
-	in.queue = append(in.queue, message)
+	in.queue = append(in.queue, answer{message, size})
 	in.queueBytes += size
 	wake(in.wake)
 }

@@ -201,6 +201,34 @@ func TestQueueIsBounded(t *testing.T) {
 	}
 }
 
+// It would catch answers that share a frame until no peer takes it: those to a read-only peer carry entries
+// and chunks.
+func TestLargeAnswersArrive(t *testing.T) {
+	const count = 8
+	chunk := raft.Chunk{Data: make([]byte, 900_000)}
+	snapshot := &raft.Snapshot{Base: raft.Base{Index: 1, Term: 1}, Chunks: 2}
+	w := newGRPCWorld()
+	var b endpoint
+	var ids []MessageID
+	b = w.join(t, "b", func(m raft.Message) {
+		if ids = append(ids, m.ID); len(ids) < count {
+			return
+		}
+		for _, id := range ids { // all at once
+			b.Respond("b", "a", raft.Message{Type: raft.MsgFetchReply, Term: 1, ID: id, Snapshot: snapshot, Chunk: chunk})
+		}
+	})
+	a := NewGRPC(Options{ID: "a", Resolver: w.book, RequestTimeout: 20 * time.Second, MaxMessageBytes: 1 << 20})
+	defer a.Close()
+	var h heard
+	for range count {
+		a.Send("a", "b", raft.Message{Type: raft.MsgFetch}, h.onResponse)
+	}
+	w.eventually(t, func() bool { return h.calls() == count })
+	require.NoError(t, h.err())
+	require.Equal(t, chunk.Data, h.answer().Chunk.Data)
+}
+
 // Each of these ends the stream with an error and never reaches the handler.
 func TestForeignFramesEndTheStream(t *testing.T) {
 	good := wire.MessageToProto(raft.Message{Type: raft.MsgHeartbeat, From: "b", To: "a", Term: 1, ID: 1})

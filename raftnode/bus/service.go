@@ -31,8 +31,14 @@ type inbound struct {
 	peer       raft.NodeID
 	replaced   chan struct{} // closed when the peer has opened another
 	wake       chan struct{}
-	queue      []*wire.Message // answers, not yet written
+	queue      []answer // not yet written
 	queueBytes int
+}
+
+// answer is one in its network form. It may be as large as a request: some carry entries, or a chunk.
+type answer struct {
+	message *wire.Message
+	size    int
 }
 
 // service is what peers call.
@@ -141,13 +147,23 @@ func (b *GRPC) hear(in *inbound, stream buspb.Bus_ExchangeServer) error {
 
 // answer writes what is queued, in frames.
 func (b *GRPC) answer(in *inbound, stream buspb.Bus_ExchangeServer) error {
-	b.mu.Lock()
-	queue := in.queue
-	in.queue, in.queueBytes = nil, 0
-	b.mu.Unlock()
-	// Answers are small and their number is bounded, so that one frame holds them all.
-	if len(queue) == 0 {
-		return nil
+	for {
+		frame := &buspb.Frame{}
+		size := 0
+		b.mu.Lock()
+		for len(in.queue) > 0 && (size == 0 || size+in.queue[0].size <= frameBytes) {
+			frame.Messages = append(frame.Messages, in.queue[0].message)
+			size += in.queue[0].size
+			in.queue[0].message = nil
+			in.queue = in.queue[1:]
+		}
+		in.queueBytes -= size
+		b.mu.Unlock()
+		if size == 0 {
+			return nil
+		}
+		if err := stream.Send(frame); err != nil {
+			return err
+		}
 	}
-	return stream.Send(&buspb.Frame{Messages: queue})
 }

@@ -17,6 +17,7 @@ type Metrics struct {
 	registry *prometheus.Registry
 	process  prometheus.Histogram
 	save     prometheus.Histogram
+	snapshot *prometheus.HistogramVec
 	requests *prometheus.CounterVec
 	latency  *prometheus.HistogramVec
 }
@@ -30,12 +31,15 @@ func NewMetrics() *Metrics {
 			Name: "raftnode_process_seconds", Help: "Time of one round of the replica's work.", Buckets: buckets}),
 		save: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "raftnode_save_seconds", Help: "Time to make term, vote and entries durable.", Buckets: buckets}),
+		snapshot: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "raftnode_snapshot_seconds", Help: "Time of one step of taking, receiving or compacting by a snapshot.",
+			Buckets: buckets}, []string{"step"}),
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "raftnode_requests_total", Help: "Requests about keys, by operation and outcome."}, []string{"op", "outcome"}),
 		latency: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "raftnode_request_seconds", Help: "Time to answer a request about a key.", Buckets: buckets}, []string{"op"}),
 	}
-	m.registry.MustRegister(m.process, m.save, m.requests, m.latency,
+	m.registry.MustRegister(m.process, m.save, m.snapshot, m.requests, m.latency,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -49,11 +53,36 @@ type measuredStore struct {
 }
 
 func (s measuredStore) Save(hs *raft.HardState, entries []raft.Entry) error {
-	begun := time.Now()
-	err := s.Store.Save(hs, entries)
-	s.metrics.save.Observe(time.Since(begun).Seconds())
-	return err
+	defer observe(s.metrics.save, time.Now())
+	return s.Store.Save(hs, entries)
 }
+
+func (s measuredStore) TakeChunk(c raft.Chunk) error {
+	defer observe(s.metrics.snapshot.WithLabelValues("take"), time.Now())
+	return s.Store.TakeChunk(c)
+}
+
+func (s measuredStore) Publish(snapshot raft.Snapshot) error {
+	defer observe(s.metrics.snapshot.WithLabelValues("publish"), time.Now())
+	return s.Store.Publish(snapshot)
+}
+
+func (s measuredStore) Gather(g raft.Gathered) error {
+	defer observe(s.metrics.snapshot.WithLabelValues("gather"), time.Now())
+	return s.Store.Gather(g)
+}
+
+func (s measuredStore) Install(snapshot raft.Snapshot, hs *raft.HardState) error {
+	defer observe(s.metrics.snapshot.WithLabelValues("install"), time.Now())
+	return s.Store.Install(snapshot, hs)
+}
+
+func (s measuredStore) Compact(base raft.Base) error {
+	defer observe(s.metrics.snapshot.WithLabelValues("compact"), time.Now())
+	return s.Store.Compact(base)
+}
+
+func observe(o prometheus.Observer, begun time.Time) { o.Observe(time.Since(begun).Seconds()) }
 
 // gauge is a figure that is asked for when it is collected.
 type gauge[T any] struct {

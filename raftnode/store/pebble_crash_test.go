@@ -291,6 +291,50 @@ func TestFailingDiskFinishesStore(t *testing.T) {
 	}
 }
 
+// Would catch a snapshot that is said to be durable on a disk that refused it.
+func TestFailingDiskFinishesSnapshots(t *testing.T) {
+	for name, do := range map[string]func(l lived, own raft.Snapshot) error{
+		"publish": func(l lived, own raft.Snapshot) error { return l.Publish(own) },
+		"install": func(l lived, _ raft.Snapshot) error { return l.Install(l.coming, nil) },
+		"compact": func(l lived, _ raft.Snapshot) error { return l.Compact(l.latest.Base) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			broken := errors.New("input/output error")
+			disk := vfs.NewCrashableMem()
+			var on atomic.Bool
+			s, err := OpenPebble("/data", errorfs.Wrap(disk, errorfs.InjectorFunc(func(op errorfs.Op) error {
+				if on.Load() && strings.HasSuffix(op.Path, ".log") && op.Kind != errorfs.OpFileWrite {
+					return broken
+				}
+				return nil
+			})), nil)
+			require.NoError(t, err)
+			w := &witness{Memory: NewMemory()}
+			reference := live(t, func() Store { return w })
+			l := live(t, func() Store { return s })
+			own, chunks := snapshotAt(l.log[7], "one")
+			for _, each := range []lived{l, reference} {
+				take(t, each, chunks)
+				gather(t, each, l.coming, l.comingChunks[2:])
+			}
+			allowed := w.seen
+			require.NoError(t, do(reference, own))
+
+			on.Store(true)
+			first := do(l, own)
+			require.ErrorIs(t, first, broken)
+			on.Store(false)
+			require.Equal(t, first, do(l, own), "a retry would lie")
+			_, err = l.Load()
+			require.Equal(t, first, err)
+
+			image := disk.CrashClone(vfs.CrashCloneCfg{})
+			_ = l.Close() // it may say once more that the disk is broken
+			requireOneOf(t, opener(t, "/data", image)(), append(slices.Clip(allowed), w.seen...)...)
+		})
+	}
+}
+
 // Would catch a flush that fails for ever behind a store that seems well.
 func TestBackgroundErrorFinishesStore(t *testing.T) {
 	broken := errors.New("no space left on device")

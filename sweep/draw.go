@@ -29,6 +29,7 @@ func (o Options) Draw(seed uint64) Run {
 	random := rand.New(rand.NewPCG(seed, h.Sum64()))
 	r := runner.Defaults()
 	r.Name, r.Environment, r.Seed, r.WarmUp = "sweep", "sim", seed, warmUp
+	r.Store = o.Store
 	r.Nodes = o.MinNodes + random.IntN(o.MaxNodes-o.MinNodes+1)
 	r.Rate = pick(random, 50, 100, 200.0)
 	r.Keys = pick(random, 1, 2, 4, 8)
@@ -84,6 +85,10 @@ func (r Run) Command() string {
 	if len(faults) == 0 {
 		faults = []string{"none"}
 	}
-	return fmt.Sprintf("coup run --env sim --seed %d --nodes %d --duration %v --warm-up %v --rate %v --concurrency %d --keys %d --interval %v --op-timeout %v --faults %s",
+	line := fmt.Sprintf("coup run --env sim --seed %d --nodes %d --duration %v --warm-up %v --rate %v --concurrency %d --keys %d --interval %v --op-timeout %v --faults %s",
 		o.Seed, o.Nodes, o.Duration, o.WarmUp, o.Rate, o.Concurrency, o.Keys, o.Interval, o.OpTimeout, strings.Join(faults, ","))
+	if o.Store != "" {
+		line += " --store " + o.Store
+	}
+	return line
 }

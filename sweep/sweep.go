@@ -27,6 +27,7 @@ type Options struct {
 	MaxNodes  int
 	Faults    []nemesis.Fault       // each run takes some of them
 	Troubles  []string              // likewise, of sim.Troubles
+	Store     string                // what nodes keep their logs in: sim.StoreMemory or sim.StorePebble
 	Ops       int                   // that a run asks for, about
 	Workers   int                   // runs at a time; 0 for one a core
 	Budget    time.Duration         // nothing is begun after it; 0 for no limit

@@ -13,7 +13,7 @@ type World struct{ *sim.World }
 // NewWorld makes the world of a run. In one that is unchecked no invariant is looked at.
 func NewWorld(o runner.Options, unchecked bool) (World, error) {
 	w, err := sim.New(sim.Options{
-		Seed: o.Seed, Nodes: o.Nodes, OpTimeout: o.OpTimeout, Trouble: o.Trouble, Unchecked: unchecked,
+		Seed: o.Seed, Nodes: o.Nodes, OpTimeout: o.OpTimeout, Trouble: o.Trouble, Store: o.Store, Unchecked: unchecked,
 	})
 	return World{w}, err
 }

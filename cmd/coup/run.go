@@ -59,6 +59,7 @@ last time, check the history, and answer with a verdict and the evidence.`,
 	flags.DurationVar(&o.OpTimeout, "op-timeout", o.OpTimeout, "how long a client waits for an answer")
 	flags.BoolVar(&o.LoseUnsynced, "lose-unsynced", o.LoseUnsynced, "what a node has not synced dies with its process")
 	flags.StringVar(&o.Name, "name", o.Name, "name of the run's folder in the results folder")
+	flags.StringVar(&o.Store, "store", "", "in sim: what nodes keep their logs in, memory or pebble; memory when not given")
 	flags.StringArrayVar(&o.NodeFlags, "node-flag", nil, "a further argument for every node; may be repeated")
 	return cmd
 }
@@ -160,13 +161,16 @@ func (f *runFlags) simulated(cmd *cobra.Command, troubles []string) error {
 		}
 	}
 	f.options.Trouble = troubles
-	return nil
+	return checkStore(f.options.Store)
 }
 
 // inReality finds the node's binary, and refuses what happens nowhere but in the simulator.
 func (f *runFlags) inReality(environment string, troubles []string) (err error) {
 	if len(troubles) > 0 {
 		return fmt.Errorf("--faults: %s cannot be had in %s: use --env sim", strings.Join(troubles, ", "), environment)
+	}
+	if f.options.Store != "" {
+		return fmt.Errorf("--store: nodes in %s always use pebble: leave it out, or use --env sim", environment)
 	}
 	f.options.Binary, err = nodeBinary(f.options.Binary)
 	return err

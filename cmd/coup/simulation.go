@@ -1,11 +1,20 @@
 package main
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
 	"coup/sim"
 )
+
+// checkStore refuses what no simulated node can keep its log in.
+func checkStore(name string) error {
+	if name != "" && name != sim.StoreMemory && name != sim.StorePebble {
+		return fmt.Errorf("--store: %q: it must be %s or %s", name, sim.StoreMemory, sim.StorePebble)
+	}
+	return nil
+}
 
 // splitTroubles takes the simulator's own troubles out of what --faults lists. What is left, package
 // nemesis knows. "all" means all of both, and named tells what was asked for by its own name.

@@ -53,6 +53,7 @@ as an election or a snapshot, is inconclusive.`,
 	flags.DurationVar(&o.Budget, "budget", 0, "begin no run after that long; 0 for no limit")
 	flags.StringVar(&f.nodes, "nodes", "3-7", "nodes in a cluster: a number, or a range to draw from")
 	flags.StringVar(&f.faults, "faults", "all", "which faults to draw from, as `names` of coup run")
+	flags.StringVar(&o.Store, "store", "", "what nodes keep their logs in: memory or pebble; memory when not given")
 	flags.IntVar(&o.Ops, "ops", o.Ops, "operations in a run, about")
 	flags.IntVar(&o.Workers, "workers", 0, "runs at a time; 0 for one a core")
 	flags.BoolVar(&o.KeepGoing, "keep-going", false, "count failures instead of stopping at the first")
@@ -96,6 +97,9 @@ func (f *sweepFlags) parse() (everything bool, err error) {
 		return refuse("ops", "%d: it must be from 100 to 1000000", o.Ops)
 	case o.Workers < 0 || o.Workers > 1000:
 		return refuse("workers", "%d: it must be from 1 to 1000, or 0 for one a core", o.Workers)
+	}
+	if err := checkStore(o.Store); err != nil {
+		return false, &usageError{err}
 	}
 	if o.Only = sweep.Check(f.only); f.only != "" && !slices.Contains(sweep.Checks(), o.Only) {
 		return refuse("only", "%q: it must be invariants, linearizability or liveness", f.only)
@@ -163,6 +167,9 @@ func (f *sweepFlags) describe() string {
 // again is the command that does the run of a seed again.
 func (f *sweepFlags) again(seed uint64) string {
 	line := fmt.Sprintf("coup sweep --first %d --seeds 1 --nodes %s --faults %s --ops %d", seed, f.nodes, quote(f.faults), f.options.Ops)
+	if f.options.Store != "" {
+		line += " --store " + f.options.Store
+	}
 	if f.only != "" {
 		line += " --only " + f.only
 	}

@@ -94,6 +94,7 @@ const (
 	workAsk                         // id is an ask
 	workOrder                       // ref is an order
 	workSession
+	workStale
 )
 
 // maxMissedTicks bounds how many ticks a process gets at once when it was stopped for long.
@@ -225,6 +226,8 @@ func (w *World) take(n *node, x work) {
 		w.obey(n, order(x.ref))
 	case workSession:
 		w.serveSession(n)
+	case workStale:
+		w.readStale(n)
 	}
 }
 

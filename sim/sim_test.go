@@ -387,6 +387,25 @@ func TestADiskThatLiesMustNotStart(t *testing.T) {
 	}
 }
 
+// Catches stale reads that nobody compares with the log: of a value that the key never held then, of one that it no
+// longer held, and of a state older than what was told before.
+func TestStaleReadsAreHeldToTheLog(t *testing.T) {
+	for what, spoil := range map[string]func(*node, []version){
+		"":              func(*node, []version) {},
+		"another value": func(_ *node, v []version) { v[len(v)-1].value += "0" },
+		"a later entry": func(_ *node, v []version) { v[len(v)-1].index-- },
+		"an older one":  func(n *node, _ []version) { n.stale = 1 << 40 },
+	} {
+		w, err := New(Options{Seed: 1, Nodes: 3})
+		require.NoError(t, err)
+		require.NoError(t, w.Settle())
+		spoil(w.nodes[1], w.past.values[probeKey])
+		w.readStale(w.nodes[1])
+		require.Equal(t, what == "", w.Err() == nil, what)
+		require.Positive(t, w.Reached().StaleReads)
+	}
+}
+
 // Catches the loss of so many that the others cannot go on.
 func TestAMajorityIsNeverLost(t *testing.T) {
 	lost := 0

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"slices"
 	"time"
 
 	"coup/raftnode/fsm"
@@ -26,12 +27,16 @@ type version struct {
 
 func newPast(o Options) past {
 	p := past{dice: newDice(o.Seed, "stale reads"), values: map[string][]version{}}
-	p.every = pick(&p.dice, 20*time.Millisecond, 100*time.Millisecond, 500*time.Millisecond)
+	if every := pick(&p.dice, 20*time.Millisecond, 100*time.Millisecond, 500*time.Millisecond); slices.Contains(o.Trouble, "operator") {
+		p.every = every
+	}
 	return p
 }
 
 func (w *World) beginStale() {
-	w.schedule(event{at: w.now + w.past.dice.between(0, 2*w.past.every), kind: evStale})
+	if p := &w.past; p.every > 0 {
+		w.schedule(event{at: w.now + p.dice.between(0, 2*p.every), kind: evStale})
+	}
 }
 
 // note takes in what the first node to apply an entry makes of it. That the others make the same of it is I5.

@@ -47,7 +47,7 @@ func (f crashBridge) Install(ctx context.Context, c cluster.Cluster, view View, 
 	}
 	processes, err := killer(c, f.Name())
 	if err == nil {
-		b.down, outcome.Processes, err = killNodes(ctx, mannerOf(c), processes, bridge)
+		b.down, outcome.Processes, err = killNodes(ctx, c, processes, bridge)
 	}
 	if err != nil {
 		outcome.Result, outcome.Reason = ResultIndeterminate, err.Error()
@@ -102,7 +102,7 @@ func (b *bridging) Act(ctx context.Context) {
 	ctx, cancel := b.down.healing(ctx)
 	defer cancel()
 	if !b.up {
-		b.failure = revive(ctx, b.processes, b.node)
+		b.failure = revive(ctx, b.down.cluster, b.processes, b.node)
 		b.up = b.failure == nil
 		return
 	}

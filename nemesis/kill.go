@@ -3,6 +3,7 @@ package nemesis
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 
 	"coup/cluster"
@@ -56,7 +57,7 @@ func (k *kill) Install(ctx context.Context, c cluster.Cluster, view View, _ Rand
 	}
 	outcome := Outcome{Result: ResultInstalled, Targets: k.choose(ids(c), leader)}
 	var d *dead
-	d, outcome.Processes, err = killNodes(ctx, mannerOf(c), processes, outcome.Targets)
+	d, outcome.Processes, err = killNodes(ctx, c, processes, outcome.Targets)
 	if err != nil {
 		outcome.Result, outcome.Reason = ResultIndeterminate, err.Error()
 	}
@@ -64,9 +65,10 @@ func (k *kill) Install(ctx context.Context, c cluster.Cluster, view View, _ Rand
 }
 
 // killNodes kills nodes and proves it.
-func killNodes(ctx context.Context, m manner, processes cluster.Killer, nodes []string) (*dead, map[string]cluster.ProcessState, error) {
+func killNodes(ctx context.Context, c cluster.Cluster, processes cluster.Killer, nodes []string) (*dead, map[string]cluster.ProcessState, error) {
+	m := mannerOf(c)
 	before, err := m.states(ctx, processes, nodes)
-	d := &dead{manner: m, processes: processes, targets: nodes, before: before}
+	d := &dead{manner: m, cluster: c, processes: processes, targets: nodes, before: before}
 	if err == nil {
 		err = m.each(nodes, func(id string) error { return processes.Kill(ctx, id) })
 	}
@@ -80,19 +82,22 @@ func killNodes(ctx context.Context, m manner, processes cluster.Killer, nodes []
 // dead are nodes that were killed.
 type dead struct {
 	manner
+	cluster   cluster.Cluster
 	processes cluster.Killer
 	targets   []string
 	before    map[string]cluster.ProcessState
 }
 
-// Heal implements Installed. The proof is that each node runs, under another pid than before.
+// Heal implements Installed. The proof is that each node runs, under another pid than before; of one that is lost for
+// good there is none.
 func (d *dead) Heal(ctx context.Context) Outcome {
 	ctx, cancel := d.healing(ctx)
 	defer cancel()
 	outcome := Outcome{Result: ResultHealed, Targets: d.targets}
-	err := d.each(d.targets, func(id string) error { return revive(ctx, d.processes, id) })
+	err := d.each(d.targets, func(id string) error { return revive(ctx, d.cluster, d.processes, id) })
 	if err == nil {
-		outcome.Processes, err = d.inState(ctx, d.processes, d.targets, "running")
+		lost := func(id string) bool { return cluster.IsLost(d.cluster, id) }
+		outcome.Processes, err = d.inState(ctx, d.processes, slices.DeleteFunc(slices.Clone(d.targets), lost), "running")
 	}
 	for id, now := range outcome.Processes {
 		if before, known := d.before[id]; err == nil && known && before.State != "dead" && now.PID == before.PID {
@@ -105,13 +110,16 @@ func (d *dead) Heal(ctx context.Context) Outcome {
 	return outcome
 }
 
-// revive starts a node unless it runs.
-func revive(ctx context.Context, processes cluster.Killer, id string) error {
+// revive starts a node unless it runs, or is lost for good, as may come out at its start.
+func revive(ctx context.Context, c cluster.Cluster, processes cluster.Killer, id string) error {
 	state, err := processes.Process(ctx, id)
-	if err != nil || state.State != "dead" {
+	if err != nil || state.State != "dead" || cluster.IsLost(c, id) {
 		return err
 	}
-	return processes.Restart(ctx, id)
+	if err = processes.Restart(ctx, id); cluster.IsLost(c, id) {
+		return nil
+	}
+	return err
 }
 
 func killer(c cluster.Cluster, fault string) (cluster.Killer, error) {

@@ -30,6 +30,7 @@ type fake struct {
 	lies    []string // of "cut", "restore", "kill", "restart", "pause", "resume"
 	fails   []string // likewise: these return errors
 
+	lost       string // a node that does not start again
 	sequential bool
 	others     int // calls that were not made on the goroutine that made the fake
 	maker      string
@@ -99,7 +100,11 @@ func (f *fake) set(node, state string) func() {
 }
 
 func (f *fake) Kill(_ context.Context, node string) error { return f.do("kill", f.set(node, "dead")) }
+func (f *fake) Lost(node string) bool                     { return f.lost == node }
 func (f *fake) Restart(_ context.Context, node string) error {
+	if f.Lost(node) {
+		return errors.New("its disk is gone")
+	}
 	return f.do("restart", f.set(node, "running"))
 }
 func (f *fake) Pause(_ context.Context, node string) error {
@@ -185,6 +190,22 @@ func TestEveryFaultIsInstalledProvenAndHealed(t *testing.T) {
 				})
 			})
 		}
+	}
+}
+
+// Catches a fault that is never healed because of a node that must not start again, and one that passes for healed
+// though others stay dead.
+func TestWhoIsLostIsNotWaitedFor(t *testing.T) {
+	for _, fails := range [][]string{nil, {"restart"}} {
+		synctest.Test(t, func(t *testing.T) {
+			f := newFake(3)
+			in, out := killAll.Install(t.Context(), f, leaders{"n2"}, random(1))
+			require.Equal(t, ResultInstalled, out.Result, out.Reason)
+			f.lost, f.fails = "n1", fails
+			healed := in.Heal(t.Context())
+			require.Equal(t, fails == nil, healed.Result == ResultHealed, healed.Reason)
+			require.Equal(t, "dead", f.process["n1"].State)
+		})
 	}
 }
 

@@ -27,6 +27,7 @@ type fakeWorld struct {
 	keys   map[string]history.Value
 	broken bool // a fault is in force: nothing takes effect
 	dead   map[string]bool
+	lost   string // a node that never starts again
 	deaths []cluster.Death
 
 	leaderless bool             // nobody ever leads
@@ -168,7 +169,12 @@ func (c fakeCluster) Kill(_ context.Context, node string) error {
 	return nil
 }
 
+func (c fakeCluster) Lost(node string) bool { return c.world.lost == node }
+
 func (c fakeCluster) Restart(_ context.Context, node string) error {
+	if c.Lost(node) {
+		return errors.New("its disk is gone")
+	}
 	delete(c.world.dead, node)
 	c.world.restarted = append(c.world.restarted, node)
 	return nil
@@ -523,6 +529,16 @@ func TestDeadNodesAreStartedAgain(t *testing.T) {
 	require.Empty(t, l.problems)
 	require.Equal(t, []string{"n3"}, w.restarted)
 	require.Positive(t, l.timeline.Final)
+}
+
+// Catches a run that is void because of a node that must not start again.
+func TestNodesThatAreLostStayDead(t *testing.T) {
+	w := newFakeWorld()
+	w.lost = "n2"
+	w.events = map[time.Duration]func(){10 * time.Second: func() { w.dead["n2"], w.dead["n3"] = true, true }}
+	l, _ := play(t, w, testOptions(), nil)
+	require.Empty(t, l.problems)
+	require.Equal(t, []string{"n3"}, w.restarted)
 }
 
 // Catches a loop that waits for ever for an answer, and one that makes up an end for the operation.

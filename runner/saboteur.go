@@ -212,10 +212,10 @@ func (s *saboteur) repair(nodes []string) {
 			if err != nil {
 				return fmt.Errorf("process of %s: %w", node, err)
 			}
-			if state.State != "dead" {
+			if state.State != "dead" || cluster.IsLost(c, node) {
 				continue
 			}
-			if err := killer.Restart(ctx, node); err != nil {
+			if err := killer.Restart(ctx, node); err != nil && !cluster.IsLost(c, node) {
 				return fmt.Errorf("restart %s: %w", node, err)
 			}
 		}

@@ -26,7 +26,7 @@ type Simulation interface {
 
 // Failure is a promise that a Simulation saw broken.
 type Failure struct {
-	Check string        // "I1" to "I16", "L1" to "L4", or else what found it
+	Check string        // "I1" to "I16", "L1" to "L4", "stale" for a stale read, or else what found it
 	Text  string        // a sentence
 	At    time.Duration // since the run began
 }
@@ -50,7 +50,7 @@ func (f Failure) reason() checker.Reason {
 		if f.Check == "L1" || f.Check == "L2" {
 			r.Verdict = checker.Unavailable
 		}
-	case !strings.HasPrefix(f.Check, "I"):
+	case !strings.HasPrefix(f.Check, "I") && f.Check != "stale":
 		r.Checker = NameProcesses
 	}
 	return r

@@ -19,10 +19,11 @@ var (
 	_ cluster.Pauser      = nodes{}
 	_ cluster.Partitioner = nodes{}
 	_ cluster.Watcher     = nodes{}
+	_ cluster.Loser       = nodes{}
 )
 
-// Cluster is the world as faults see it. It implements cluster.Killer, Pauser, Partitioner and
-// Watcher. Its methods may be called from Inject's actions, and between two calls of Wait.
+// Cluster is the world as faults see it. It implements cluster.Killer, Pauser, Partitioner,
+// Watcher and Loser. Its methods may be called from Inject's actions, and between two calls of Wait.
 func (w *World) Cluster() cluster.Cluster { return nodes{w} }
 
 // Environment implements cluster.Cluster.
@@ -171,6 +172,12 @@ func (c nodes) Probe(_ context.Context, links []cluster.Link) ([]cluster.Probe, 
 		}
 	}
 	return all, nil
+}
+
+// Lost implements cluster.Loser.
+func (c nodes) Lost(id string) bool {
+	n, err := c.node(id)
+	return err == nil && n.lost
 }
 
 // Unexpected implements cluster.Watcher.

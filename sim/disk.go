@@ -229,6 +229,14 @@ func (d *disk) settle(n int) error {
 	return nil
 }
 
+// damage flips a bit of what is on the disk while no process runs, and says of what; of nothing where there is nothing.
+func (d *disk) damage(dice *dice) (what string) {
+	if what = d.beneath.Damage(dice.below); what != "" {
+		d.Memory = d.beneath.Clone()
+	}
+	return what
+}
+
 // crash forgets what is not durable, or not all of it. The next process finds the rest.
 func (d *disk) crash(dice *dice) error {
 	n := d.durable()

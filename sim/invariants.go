@@ -105,6 +105,7 @@ func (n witness) Applied(e raft.Entry, r fsm.Result, hash uint64) {
 			d.answer = uint64(r.Code)<<56 ^ r.Revision<<32 ^ uint64(crc32.ChecksumIEEE([]byte(r.Value)))
 		}
 	}
+	n.world.past.note(&e, &r)
 	n.deeds, n.state = append(n.deeds, d), hash
 }
 

@@ -25,6 +25,11 @@ type membership struct {
 type ask struct {
 	id      uint64 // 0 for none
 	changes []confchange.Change
+	node    int
+	life    uint32 // of the process that was asked
+	// until is a term of which any leader that has committed something shows what became of it; 0 while the process
+	// may still take it up.
+	until uint64
 }
 
 // standing is what the administrators know of a node.
@@ -67,7 +72,14 @@ func (w *World) configured() (c raft.Configuration, committed bool) {
 	if best == nil {
 		return raft.Configuration{Voters: w.voters}, false
 	}
-	return best.Configuration(), best.Leads() && best.ConfigurationIndex() <= best.Commit()
+	return best.Configuration(), best.Leads() && best.ConfigurationIndex() <= best.Commit() && settled(best)
+}
+
+// settled tells whether a leader has committed an entry of its term. What it lacks then is in no log that can
+// ever win.
+func settled(leader *raft.Raft) bool {
+	term, _, found := leader.Entry(leader.Commit())
+	return found && term == leader.Term()
 }
 
 // administrate has an administrator ask for something.
@@ -77,6 +89,7 @@ func (w *World) administrate(who int32) {
 		return
 	}
 	w.schedule(event{at: w.now + m.dice.between(0, 2*m.every), kind: evAdmin, ref: who})
+	w.noteFates()
 	now, committed := w.configured()
 	if len(now.Voters) == 0 {
 		return
@@ -107,7 +120,7 @@ func (w *World) ask(at int, changes []confchange.Change) {
 	m := &w.members
 	w.clients.lastID++
 	id := w.clients.lastID
-	m.asks = append(m.asks, ask{id: id, changes: changes})
+	m.asks = append(m.asks, ask{id: id, changes: changes, node: at, life: w.nodes[at].life})
 	for _, c := range changes {
 		if adds(c.Op) {
 			n := w.nodes[w.find(c.Node)]
@@ -133,6 +146,9 @@ func (w *World) island(now raft.Configuration) {
 				changes = append(changes, confchange.Change{Op: confchange.Remove, Node: id})
 			}
 		}
+		if !w.bears(now, "", changes) {
+			return
+		}
 		for to := range w.nodes {
 			w.network.link(n.index, to).shut, w.network.link(to, n.index).shut = until, until
 		}
@@ -151,7 +167,7 @@ func (w *World) drawChanges(now raft.Configuration) []confchange.Change {
 	}
 	voters, known := len(now.Voters), 0
 	for _, n := range w.nodes[:w.options.Nodes] {
-		if now.Contains(n.id) {
+		if now.Contains(n.id) && !n.gone() {
 			known++
 		}
 	}
@@ -166,13 +182,16 @@ func (w *World) drawChanges(now raft.Configuration) []confchange.Change {
 			}
 			c.Node = w.newcomer(now, c.Op == confchange.AddReadOnly)
 		case 3:
-			c.Op, c.Node = confchange.Promote, pickNode(&m.dice, now.Learners)
+			c.Op, c.Node = confchange.Promote, pickNode(&m.dice, w.present(now.Learners))
 		case 4:
 			c.Op, c.Node = confchange.Demote, pickNode(&m.dice, now.Voters)
 		default:
 			c.Op, c.Node = confchange.Remove, pickNode(&m.dice, now.Members())
+			if lost := w.absent(now.Members()); len(lost) > 0 && m.dice.below(2) == 0 {
+				c.Node = pickNode(&m.dice, lost)
+			}
 			// Clients know the first nodes only: one of them must lead on.
-			if w.find(c.Node) < w.options.Nodes {
+			if at := w.find(c.Node); at < w.options.Nodes && !w.nodes[at].gone() {
 				if known <= 2 {
 					continue
 				}
@@ -191,7 +210,23 @@ func (w *World) drawChanges(now raft.Configuration) []confchange.Change {
 		}
 		changes = append(changes, c)
 	}
+	if !w.bears(now, "", changes) {
+		return nil
+	}
 	return changes
+}
+
+// present are those of some nodes that are not lost; absent are the others.
+func (w *World) present(of []raft.NodeID) []raft.NodeID { return w.thatAre(false, of) }
+func (w *World) absent(of []raft.NodeID) []raft.NodeID  { return w.thatAre(true, of) }
+
+func (w *World) thatAre(gone bool, of []raft.NodeID) (found []raft.NodeID) {
+	for _, id := range of {
+		if w.nodes[w.find(id)].gone() == gone {
+			found = append(found, id)
+		}
+	}
+	return found
 }
 
 // adds tells whether an operation makes a node a member that is none.
@@ -252,8 +287,38 @@ func (w *World) change(n *node, id uint64) {
 		}
 		if !errors.Is(err, replica.ErrFateUnknown) {
 			w.resolve(id)
+			return
+		}
+		if at := slices.IndexFunc(w.members.asks, func(a ask) bool { return a.id == id }); at >= 0 {
+			w.members.asks[at].until = n.replica.Core().Term() + 1
 		}
 	})
+}
+
+// noteFates forgets the asks that a later leader has decided: it goes by what they came to, or they never will come
+// to anything.
+func (w *World) noteFates() {
+	var highest, decided uint64
+	for _, n := range w.nodes {
+		highest = max(highest, n.term, n.disk.show().state.Term)
+		if !n.alive() {
+			continue
+		}
+		c := n.replica.Core()
+		highest = max(highest, c.Term())
+		if c.Leads() && settled(c) {
+			decided = max(decided, c.Term())
+		}
+	}
+	for i := len(w.members.asks) - 1; i >= 0; i-- {
+		a := &w.members.asks[i]
+		if a.until == 0 && w.nodes[a.node].life != a.life {
+			a.until = highest + 1 // the process is no more, and led no later term
+		}
+		if a.until > 0 && decided >= a.until {
+			w.resolve(a.id)
+		}
+	}
 }
 
 // resolve forgets an ask whose fate is known.
@@ -304,6 +369,7 @@ func (w *World) retire(n *node) {
 	n.wiped++
 	n.disk.close()
 	n.disk, n.joins, n.killed = newDisk(w, n), true, false
+	n.lost, n.damaged = false, ""
 	w.check.Wipe(n.id)
 	w.trace.note(w.now, "wiped", n, 0)
 	w.trouble.revive(w, n)

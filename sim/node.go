@@ -26,10 +26,11 @@ type node struct {
 	state     uint64   // hash of what its state machine holds
 	inquiries []uint64 // rounds that came in the turn under way; answered after it
 
-	frozen  bool // asked for by Inject
-	stalled bool // by itself
-	killed  bool // by Inject: it does not start by itself
-	lost    bool // for good
+	frozen  bool   // asked for by Inject
+	stalled bool   // by itself
+	killed  bool   // by Inject: it does not start by itself
+	damaged string // what of its disk holds a flipped bit that no start has come to yet
+	lost    bool   // for good, with its disk
 
 	standing  standing
 	asked     int           // requests that may yet add it
@@ -93,6 +94,7 @@ const (
 	workAsk                         // id is an ask
 	workOrder                       // ref is an order
 	workSession
+	workStale
 )
 
 // maxMissedTicks bounds how many ticks a process gets at once when it was stopped for long.
@@ -117,6 +119,10 @@ func (w *World) start(n *node) error {
 	state, err := n.disk.Load()
 	if err != nil {
 		return err
+	}
+	if n.damaged != "" {
+		w.fail("disk", "%s starts although %s on its disk has a flipped bit", n.id, n.damaged)
+		return w.failure
 	}
 	n.last, n.term = state.Last, state.HardState.Term
 	voters := w.voters
@@ -220,6 +226,8 @@ func (w *World) take(n *node, x work) {
 		w.obey(n, order(x.ref))
 	case workSession:
 		w.serveSession(n)
+	case workStale:
+		w.readStale(n)
 	}
 }
 
@@ -426,8 +434,9 @@ func (w *World) restart(n *node) error {
 	case errors.Is(err, errFull), errors.Is(err, errSync):
 		w.bury(n)
 		w.trouble.revive(w, n)
-	case errors.As(err, &corrupt):
-		n.lost = true
+	case errors.As(err, &corrupt) && n.damaged != "":
+		w.reached.FlippedBitsFound++
+		n.lost, n.damaged = true, ""
 	default:
 		w.fail("node", "%s does not start again: %v", n.id, err)
 	}

@@ -22,7 +22,7 @@ type round struct {
 // observeTimeout bounds one question to one node about itself.
 const observeTimeout = 400 * time.Millisecond
 
-// Observe implements runner.World. Only members are asked: of a node that is none nothing is owed.
+// Observe implements runner.World. Only members are asked that are not lost: of other nodes nothing is owed.
 func (w *World) Observe(done func(runner.Round)) {
 	w.clients.lastID++
 	r := &round{id: w.clients.lastID, asked: w.now, done: done}
@@ -45,7 +45,7 @@ func (w *World) observe(id uint64) {
 	members, _ := w.configured()
 	r.answers, r.waiting = make([]checker.Observation, len(w.nodes)), make([]bool, len(w.nodes))
 	for i, n := range w.nodes {
-		if r.waiting[i] = members.Contains(n.id); r.waiting[i] {
+		if r.waiting[i] = members.Contains(n.id) && !n.lost; r.waiting[i] {
 			r.left++
 			r.answers[i] = checker.Observation{Node: string(n.id), Asked: r.asked, Time: r.asked + observeTimeout, Error: "timeout: no answer in time"}
 		}
@@ -61,9 +61,7 @@ func (w *World) observe(id uint64) {
 			n.inbox = append(n.inbox, work{kind: workStatus, id: id})
 		}
 	}
-	if r.left > 0 {
-		w.schedule(event{at: r.asked + observeTimeout, kind: evObserved, id: id})
-	}
+	w.schedule(event{at: r.asked + observeTimeout, kind: evObserved, id: id})
 }
 
 // tellStatuses answers who asked during a turn, now that what it wrote is durable.

@@ -27,7 +27,6 @@ const (
 	orderTransfer order = iota
 	orderStepDown
 	orderSnapshot
-	orderRead
 	orders
 )
 
@@ -108,25 +107,6 @@ func (w *World) obey(n *node, o order) {
 		}
 	case orderSnapshot:
 		err = n.replica.TakeSnapshot()
-	case orderRead:
-		w.readStale(n)
 	}
 	w.trace.line(w.now, "%s is given order %d: %v", n.id, o, err)
-}
-
-// readStale reads what a node has applied, however old. It is old but committed, and never gets older.
-func (w *World) readStale(n *node) {
-	switch r := n.replica.Stale(sessionKey); {
-	case r.Index < n.stale:
-		w.fail("I8", "%s answers a read as of entry %d, and had answered as of %d.", n.id, r.Index, n.stale)
-	case r.Index > w.check.Committed():
-		w.fail("I8", "%s answers a read as of entry %d, and nobody committed more than %d.", n.id, r.Index, w.check.Committed())
-	default:
-		n.stale = r.Index
-	}
-	if n.readOnly {
-		w.reached.ReadOnlyReads++
-	} else {
-		w.reached.StaleReads++
-	}
 }

@@ -31,6 +31,8 @@ const (
 	evOrder // ref is an order
 	evSession
 	evSessionAsk
+	evStale
+	evStaleAsk
 	evTick
 	evFlush
 	evCrash

@@ -50,6 +50,8 @@ type Reached struct {
 	FailedSyncs       int `json:"failed_syncs"`
 	SlowSyncs         int `json:"slow_syncs"`
 	FullDisks         int `json:"full_disks"`
+	FlippedBitsFound  int `json:"flipped_bits_found"` // on disks, at the next start; all of them, or the run fails
+	DisksLost         int `json:"disks_lost"`         // with all that was on them
 	Pauses            int `json:"pauses"`
 	Restarts          int `json:"restarts"`
 }

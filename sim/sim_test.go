@@ -359,6 +359,77 @@ func TestADiskOfLastWeekIsFound(t *testing.T) {
 	require.False(t, w.Wait(w.Now()+time.Second), "a world ends with its first failure")
 }
 
+// Catches a world that takes a disk that lies for a good one: a start that does not find it fails the run.
+func TestADiskThatLiesMustNotStart(t *testing.T) {
+	for _, flip := range []bool{true, false} {
+		w, err := New(Options{Seed: 1, Nodes: 3})
+		require.NoError(t, err)
+		require.NoError(t, w.Settle())
+		c := w.Cluster()
+		nodes := c.(cluster.Killer)
+		require.NoError(t, nodes.Kill(t.Context(), "n1"))
+		n := w.nodes[0]
+		if n.damaged = "entry 1"; flip {
+			n.damaged = n.disk.damage(&w.trouble.dice)
+		}
+		require.Error(t, nodes.Restart(t.Context(), "n1"))
+		require.Equal(t, flip, cluster.IsLost(c, "n1"))
+		if !flip {
+			var failure *Failure
+			require.ErrorAs(t, w.Err(), &failure)
+			require.Equal(t, "disk", failure.Check)
+			continue
+		}
+		require.NoError(t, w.Err())
+		require.Error(t, nodes.Restart(t.Context(), "n1"), "it is lost for good")
+		require.NoError(t, w.Settle(), "the others go on")
+		require.Equal(t, 1, w.Reached().FlippedBitsFound)
+	}
+}
+
+// Catches stale reads that nobody compares with the log: of a value that the key never held then, of one that it no
+// longer held, and of a state older than what was told before.
+func TestStaleReadsAreHeldToTheLog(t *testing.T) {
+	for what, spoil := range map[string]func(*node, []version){
+		"":              func(*node, []version) {},
+		"another value": func(_ *node, v []version) { v[len(v)-1].value += "0" },
+		"a later entry": func(_ *node, v []version) { v[len(v)-1].index-- },
+		"an older one":  func(n *node, _ []version) { n.stale = 1 << 40 },
+	} {
+		w, err := New(Options{Seed: 1, Nodes: 3})
+		require.NoError(t, err)
+		require.NoError(t, w.Settle())
+		spoil(w.nodes[1], w.past.values[probeKey])
+		w.readStale(w.nodes[1])
+		require.Equal(t, what == "", w.Err() == nil, what)
+		require.Positive(t, w.Reached().StaleReads)
+	}
+}
+
+// Catches the loss of so many that the others cannot go on.
+func TestAMajorityIsNeverLost(t *testing.T) {
+	lost := 0
+	for seed := range uint64(40) {
+		w, err := New(Options{Seed: seed, Nodes: 3 + int(seed%3), Trouble: []string{"disk", "membership"}})
+		require.NoError(t, err)
+		for range 200 {
+			w.Wait(w.Now() + 50*time.Millisecond)
+			for _, n := range w.nodes {
+				w.trouble.rot = time.Second
+				w.spoil(n)
+			}
+			members, _ := w.configured()
+			for _, voters := range [][]raft.NodeID{members.Voters, members.Outgoing} {
+				gone := len(w.absent(voters))
+				require.True(t, len(voters) == 0 || 2*gone < len(voters), "seed %d: %d of %v", seed, gone, voters)
+				lost += gone
+			}
+		}
+		require.NoError(t, w.Settle(), "seed %d", seed)
+	}
+	require.Positive(t, lost)
+}
+
 // Catches leases that are not judged: a leader whose clock goes slower than the bound says still trusts its lease
 // when another one leads and has acknowledged more.
 func TestALeaseByAClockBeyondTheBoundIsFound(t *testing.T) {

@@ -29,6 +29,7 @@ type trouble struct {
 	quick          time.Duration // a sync takes from an eighth of it up to all of it
 	slow, failSync odds          // of a sync
 	fill           time.Duration // between two full disks, on average
+	rot            time.Duration // between two disks that are lost or lie about what was written, on average
 
 	slack float64 // a clock is off by at most that part
 	drift int     // the percentage by which two clocks may thus differ; 0 where nobody relies on it
@@ -45,6 +46,7 @@ const (
 	troubleStall
 	troubleFull
 	troublePart
+	troubleRot
 	troubleEmpty // a disk has space again
 )
 
@@ -82,6 +84,7 @@ func newTrouble(o Options) (trouble, error) {
 			t.slow = chances(pick(&d, 0, 0.001, 0.01, 0.05))
 			t.failSync = chances(pick(&d, 0, 0, 0.0002, 0.001))
 			t.fill = pick(&d, 0, 0, 10*time.Second)
+			t.rot = pick(&d, 0, 0, 5*time.Second, 15*time.Second)
 		}},
 		{"clocks", func() {
 			t.slack = pick(&d, 0.01, 0.05, 0.1)
@@ -170,7 +173,7 @@ func (w *World) beginTrouble() {
 // again schedules the next of a trouble.
 func (w *World) again(what int) {
 	t := &w.trouble
-	if interval := [...]time.Duration{t.crash, t.stall, t.fill, t.part}[what]; interval > 0 {
+	if interval := [...]time.Duration{t.crash, t.stall, t.fill, t.part, t.rot}[what]; interval > 0 {
 		w.schedule(event{at: w.now + t.dice.between(0, 2*interval), kind: evTrouble, ref: int32(what)})
 	}
 }
@@ -188,6 +191,10 @@ func (w *World) happen(what int) {
 		return
 	}
 	n := w.nodes[t.dice.below(len(w.nodes))]
+	if what == troubleRot {
+		w.spoil(n)
+		return
+	}
 	if !n.alive() || n.frozen || n.stalled || !w.spare() {
 		return
 	}

@@ -110,6 +110,7 @@ type World struct {
 	members   membership
 	operators operators
 	session   session
+	past      past
 	seeds     dice // of replicas
 }
 
@@ -126,6 +127,7 @@ func New(o Options) (*World, error) {
 		return nil, err
 	}
 	w.members, w.operators, w.session = newMembership(o), newOperators(o), newSession(o)
+	w.past = newPast(o)
 	w.network = newNetwork(o.Seed)
 	w.clients = newClients(o.Seed)
 	for i := range o.Nodes {
@@ -146,6 +148,7 @@ func New(o Options) (*World, error) {
 	w.beginTrouble()
 	w.beginMembership()
 	w.beginOperators()
+	w.beginStale()
 	return w, nil
 }
 
@@ -257,6 +260,12 @@ func (w *World) do(e event) {
 		if n := w.nodes[e.node]; n.alive() {
 			w.arrive(n, work{kind: workSession})
 		}
+	case evStale:
+		w.askStale()
+	case evStaleAsk:
+		if n := w.nodes[e.node]; n.alive() {
+			w.arrive(n, work{kind: workStale})
+		}
 	default:
 		n := w.nodes[e.node]
 		if n.life != uint32(e.id) {
@@ -322,7 +331,7 @@ func (w *World) fail(check, format string, args ...any) {
 
 // Failure is an invariant that does not hold, or liveness that was owed and not given.
 type Failure struct {
-	Check string        `json:"check"` // "I1" to "I16", "L1" to "L4", or "node" for a node that died by itself
+	Check string        `json:"check"` // "I1" to "I16", "L1" to "L4", "stale" for a stale read, "disk", or "node" for one that died by itself
 	Text  string        `json:"text"`
 	At    time.Duration `json:"at"` // since the run began
 }

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"fmt"
 	"slices"
 
 	"coup/raftnode/raft"
@@ -211,6 +212,34 @@ func (m *Memory) Compact(base raft.Base) error {
 	m.entries = m.entries[next.base.Index-m.extent.base.Index:]
 	m.extent = next
 	return nil
+}
+
+// Damage flips one bit of what lies there, as a disk may: of an entry or of a chunk of the latest snapshot, in its
+// data or in its checksum. What was cloned from m before stays whole. It says what was hit, or nothing where there is
+// nothing; draw draws from [0, n).
+func (m *Memory) Damage(draw func(n int) int) (what string) {
+	if len(m.entries)+len(m.latest) == 0 {
+		return ""
+	}
+	var data *[]byte
+	var checksum *uint32
+	if i := draw(len(m.entries) + len(m.latest)); i < len(m.entries) {
+		m.entries = slices.Clone(m.entries)
+		data, checksum, what = &m.entries[i].Data, &m.entries[i].Checksum, fmt.Sprintf("entry %d", m.entries[i].Index)
+	} else {
+		i -= len(m.entries)
+		m.latest = slices.Clone(m.latest)
+		data, checksum, what = &m.latest[i].Data, &m.latest[i].Checksum, fmt.Sprintf("chunk %d of the snapshot", i)
+	}
+	bit := draw(32 + 8*len(*data))
+	if bit < 32 {
+		*checksum ^= 1 << bit
+		return what
+	}
+	bit -= 32
+	*data = slices.Clone(*data)
+	(*data)[bit/8] ^= 1 << (bit % 8)
+	return what
 }
 
 func (m *Memory) at(index uint64) (chain, error) {

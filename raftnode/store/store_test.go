@@ -376,3 +376,23 @@ func TestMemoryLoadVerifies(t *testing.T) {
 	_, err := m.Load()
 	require.ErrorAs(t, err, &corruption)
 }
+
+// Catches damage that no start finds, and damage that reaches the clones of a disk.
+func TestDamageIsFoundAtTheNextStart(t *testing.T) {
+	hit := map[string]bool{}
+	for seed := range uint64(200) {
+		random := rand.New(rand.NewPCG(seed, 0))
+		m := NewMemory()
+		require.Empty(t, m.Damage(random.IntN), "there is nothing to damage")
+		require.NoError(t, m.Bootstrap(raft.Base{}))
+		require.NoError(t, m.Save(&raft.HardState{Term: 1}, entriesAfter(chain{}, "data", 1, 1, 1)))
+		whole := m.Clone()
+		hit[m.Damage(random.IntN)] = true
+		_, err := m.Load()
+		var corruption *CorruptionError
+		require.ErrorAs(t, err, &corruption)
+		_, err = whole.Load()
+		require.NoError(t, err)
+	}
+	require.Len(t, hit, 3)
+}

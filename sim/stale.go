@@ -1,0 +1,108 @@
+package sim
+
+import (
+	"slices"
+	"time"
+
+	"coup/raftnode/fsm"
+	"coup/raftnode/raft"
+)
+
+// past is what each key held as of each entry that anybody applied, and a client that asks any node for what it has
+// applied, however old that is: the answer must be just what the log says as of the entry that it names.
+type past struct {
+	dice   dice
+	every  time.Duration // between two reads, on average; 0 for none
+	last   uint64        // the latest entry that anybody applied
+	keys   []string      // in order of their first write
+	values map[string][]version
+}
+
+// version is what a key holds from an entry on.
+type version struct {
+	index uint64
+	value string
+	found bool
+}
+
+func newPast(o Options) past {
+	p := past{dice: newDice(o.Seed, "stale reads"), values: map[string][]version{}}
+	if every := pick(&p.dice, 20*time.Millisecond, 100*time.Millisecond, 500*time.Millisecond); slices.Contains(o.Trouble, "operator") {
+		p.every = every
+	}
+	return p
+}
+
+func (w *World) beginStale() {
+	if p := &w.past; p.every > 0 {
+		w.schedule(event{at: w.now + p.dice.between(0, 2*p.every), kind: evStale})
+	}
+}
+
+// note takes in what the first node to apply an entry makes of it. That the others make the same of it is I5.
+func (p *past) note(e *raft.Entry, r *fsm.Result) {
+	if e.Index <= p.last {
+		return
+	}
+	p.last = e.Index
+	if e.Type != raft.EntryCommand || r.Code != fsm.OK || r.Repeated {
+		return
+	}
+	c, err := fsm.Decode(e.Data)
+	if err != nil || c.Key == "" {
+		return
+	}
+	versions, known := p.values[c.Key]
+	if !known {
+		p.keys = append(p.keys, c.Key)
+	}
+	p.values[c.Key] = append(versions, version{e.Index, c.Value, c.Op != fsm.Delete})
+}
+
+// as is what a key held as of an entry.
+func (p *past) as(key string, index uint64) (v version) {
+	versions := p.values[key]
+	for i := len(versions) - 1; i >= 0; i-- {
+		if versions[i].index <= index {
+			return versions[i]
+		}
+	}
+	return version{}
+}
+
+// askStale sends a stale read to some node, whatever it is to the cluster.
+func (w *World) askStale() {
+	p := &w.past
+	if p.every == 0 {
+		return
+	}
+	w.schedule(event{at: w.now + p.dice.between(0, 2*p.every), kind: evStale})
+	w.schedule(event{at: w.now + w.clients.latency(w), kind: evStaleAsk, node: uint8(p.dice.below(len(w.nodes)))})
+}
+
+// readStale reads what a node has applied, however old. It is committed, never gets older, and is what the key held.
+func (w *World) readStale(n *node) {
+	p := &w.past
+	if len(p.keys) == 0 {
+		return
+	}
+	key := p.keys[p.dice.below(len(p.keys))]
+	r := n.replica.Stale(key)
+	was := p.as(key, r.Index)
+	switch {
+	case r.Index < n.stale:
+		w.fail("stale", "%s answers a read as of entry %d, and had answered as of %d.", n.id, r.Index, n.stale)
+	case !w.options.Unchecked && r.Index > w.check.Committed():
+		w.fail("stale", "%s answers a read as of entry %d, and nobody committed more than %d.", n.id, r.Index, w.check.Committed())
+	case was.found != (r.Code == fsm.OK) || was.found && (r.Value != was.value || r.Revision != was.index):
+		w.fail("stale", "%s answers a read of %s as of entry %d with %q, written by entry %d, and it held %q, by entry %d.",
+			n.id, key, r.Index, r.Value, r.Revision, was.value, was.index)
+	}
+	n.stale = r.Index
+	if n.readOnly {
+		w.reached.ReadOnlyReads++
+	} else {
+		w.reached.StaleReads++
+	}
+	w.trace.mix(uint64(w.now) ^ r.Index<<8 ^ uint64(n.index))
+}

@@ -46,10 +46,13 @@ is did not pass.`,
 			if c.mutants, err = chooseMutants(c.dir, names); err != nil {
 				return &usageError{err}
 			}
+			if c.quick && c.write != "" {
+				return &usageError{errors.New("--write: the page needs all columns, so not with --quick")}
+			}
 			if c.environment == simulated {
 				return c.simulate(cmd.Context(), newTerminal(os.Stdout))
 			}
-			for _, flag := range []string{"write", "jobs", "budget", "benign-seeds"} {
+			for _, flag := range []string{"write", "jobs", "budget", "benign-seeds", "quick"} {
 				if cmd.Flags().Changed(flag) {
 					return &usageError{fmt.Errorf("--%s is for --env sim", flag)}
 				}
@@ -62,6 +65,7 @@ is did not pass.`,
 	flags.StringVar(&seed, "seed", "", "seed of the first run; drawn when not given")
 	flags.StringVar(&c.dir, "dir", "mutants", "folder of the patches")
 	flags.StringVar(&c.results, "results", "", "folder that keeps the runs; none are kept when not given")
+	flags.BoolVar(&c.quick, "quick", false, "in sim: until any check catches a mutant, and no more; the page needs it all")
 	flags.IntVar(&c.jobs, "jobs", runtime.GOMAXPROCS(0), "in sim: mutants at a time, each on one core")
 	flags.DurationVar(&c.budget, "budget", 0, "in sim: how long a mutant is looked for by each check; its own budget when not given")
 	flags.IntVar(&c.benignSeeds, "benign-seeds", 300, "in sim: how many runs must not flag a benign mutant, and the program as it is")
@@ -99,6 +103,7 @@ type campaign struct {
 	budget      time.Duration
 	benignSeeds int
 	write       string
+	quick       bool
 }
 
 // attempt is how the runs against one node came out.

@@ -223,7 +223,7 @@ func (c *campaign) examine(ctx context.Context, m mutants.Mutant) specimen {
 		s.first, s.err = c.sweep(ctx, binary, m.Sweep, "", 0)
 		return s
 	}
-	if s.first, s.err = c.sweep(ctx, binary, m.Sweep, "", budget); s.err != nil {
+	if s.first, s.err = c.sweep(ctx, binary, m.Sweep, "", budget); s.err != nil || c.quick {
 		return s
 	}
 	if s.seen, s.err = c.sweep(ctx, binary, m.Sweep, sweep.Linearizability, budget/3); s.err != nil {
@@ -276,7 +276,11 @@ func (c *campaign) sweep(ctx context.Context, program string, extra []string, on
 	}
 	s := sighting{runs: result.Runs, took: result.Took}
 	if len(result.Failures) > 0 {
-		s.check, s.text = result.Failures[0].Check, result.Failures[0].Text
+		f := result.Failures[0]
+		if f.Verdict == checker.Harness {
+			return sighting{}, fmt.Errorf("the suite itself failed, which catches no bug: seed %d, %s: %s", f.Seed, f.Check, f.Text)
+		}
+		s.check, s.text = f.Check, f.Text
 	}
 	return s, nil
 }

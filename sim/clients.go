@@ -77,6 +77,11 @@ func (c *clients) deadline() time.Duration {
 // Submit implements runner.World.
 func (w *World) Submit(op workload.Op, done func(runner.Completion)) {
 	w.reached.Operations++
+	w.submit(op, w.operators.reads(&w.clients.dice), done)
+}
+
+// submit has an operation begin, a read in a certain way.
+func (w *World) submit(op workload.Op, how replica.Consistency, done func(runner.Completion)) {
 	c := &w.clients
 	var slot int32
 	if k := len(c.unused); k > 0 {
@@ -88,7 +93,7 @@ func (w *World) Submit(op workload.Op, done func(runner.Completion)) {
 	}
 	c.lastID++
 	id := c.lastID<<slotBits | uint64(slot)
-	c.calls[slot] = call{id: id, op: op, done: done, node: w.find(raft.NodeID(op.Node)), floor: w.check.BeginRead(), how: w.operators.reads(&c.dice)}
+	c.calls[slot] = call{id: id, op: op, done: done, node: w.find(raft.NodeID(op.Node)), floor: w.check.BeginRead(), how: how}
 	c.expiry.push(w.now+w.options.OpTimeout, id)
 	w.send(&c.calls[slot])
 }
@@ -260,7 +265,7 @@ func (w *World) end(c *call, r client.Result, err error) {
 	w.clients.unused = append(w.clients.unused, int32(c.id&slotMask))
 	w.trace.mix(uint64(w.now) ^ uint64(e.Type[0])<<56 ^ c.id)
 	*c = call{}
-	w.told = true
+	w.told = w.told || e.Process != probing
 	if w.trace.out != nil {
 		w.trace.line(w.now, "process %d ends %s %s: %s %v %s", e.Process, e.F, e.Key, e.Type, e.Value, e.Error)
 	}

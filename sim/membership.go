@@ -19,6 +19,10 @@ type membership struct {
 	every time.Duration // between two requests of one administrator, on average; 0 for none
 	asks  []ask
 	extra int // nodes beyond the first
+	// again is a node that was asked to be removed only to be added anew at once, until when that is waited for; nil
+	// for none.
+	again *node
+	until time.Duration
 }
 
 // ask is a change that was asked for and whose fate is not known.
@@ -95,8 +99,12 @@ func (w *World) administrate(who int32) {
 		return
 	}
 	w.noteRemoved(now, committed)
-	if m.dice.below(12) == 0 {
+	switch m.dice.below(12) {
+	case 0:
 		w.island(now)
+		return
+	case 1, 2:
+		w.replace(now)
 		return
 	}
 	changes := w.drawChanges(now)
@@ -161,6 +169,11 @@ func (w *World) island(now raft.Configuration) {
 // drawChanges draws what to ask for, all in one request.
 func (w *World) drawChanges(now raft.Configuration) []confchange.Change {
 	m := &w.members
+	if m.dice.below(8) == 0 {
+		if half := w.half(now); len(half) > 0 {
+			return half
+		}
+	}
 	count := 1
 	if m.dice.below(3) == 0 {
 		count += 1 + m.dice.below(2)
@@ -192,7 +205,7 @@ func (w *World) drawChanges(now raft.Configuration) []confchange.Change {
 			}
 			// Clients know the first nodes only: one of them must lead on.
 			if at := w.find(c.Node); at < w.options.Nodes && !w.nodes[at].gone() {
-				if known <= 2 {
+				if known <= 1 {
 					continue
 				}
 				known--
@@ -214,6 +227,74 @@ func (w *World) drawChanges(now raft.Configuration) []confchange.Change {
 		return nil
 	}
 	return changes
+}
+
+// half removes half of an even number of voters, so that those that leave may hold up those that stay.
+func (w *World) half(now raft.Configuration) (changes []confchange.Change) {
+	var left []raft.NodeID
+	for _, id := range now.Voters {
+		if len(changes) < len(now.Voters)/2 && w.members.dice.below(2) == 0 {
+			changes = append(changes, confchange.Change{Op: confchange.Remove, Node: id})
+		} else {
+			left = append(left, id)
+		}
+	}
+	known := func(id raft.NodeID) bool { n := w.nodes[w.find(id)]; return n.index < w.options.Nodes && !n.gone() }
+	if 2*len(changes) != len(now.Voters) || !slices.ContainsFunc(left, known) || !w.bears(now, "", changes) {
+		return nil
+	}
+	return changes
+}
+
+// replace removes a node whose answers are slow, and adds it again, blank, before they have come: in the same term of
+// the same leader, if it can.
+func (w *World) replace(now raft.Configuration) {
+	m := &w.members
+	leader := w.foremost()
+	if leader == nil || m.again != nil || len(now.Voters) < 3 {
+		return
+	}
+	others := w.others(now.Replicated(), leader)
+	n := w.nodes[max(0, w.find(pickNode(&m.dice, others)))]
+	changes := []confchange.Change{{Op: confchange.Remove, Node: n.id}}
+	if len(others) == 0 || n.killed || n.gone() || !w.bears(now, "", changes) {
+		return
+	}
+	m.again, m.until = n, w.now+time.Second
+	w.slow(n.index, leader.index, m.until)
+	w.ask(leader.index, changes)
+	w.schedule(event{at: w.now + replacePoll, kind: evRejoin})
+}
+
+const replacePoll = 5 * time.Millisecond
+
+// rejoin wipes the node that is to be replaced, once it is proven to be removed, and asks for it again.
+func (w *World) rejoin() {
+	m := &w.members
+	n := m.again
+	if n == nil || m.every == 0 || w.now >= m.until || n.standing == standingStopped {
+		m.again = nil
+		return
+	}
+	now, committed := w.configured()
+	if !committed || now.Joint() || now.Contains(n.id) || n.asked > 0 || n.killed || n.gone() {
+		w.schedule(event{at: w.now + replacePoll, kind: evRejoin})
+		return
+	}
+	m.again = nil
+	leader := w.foremost()
+	if leader == nil || leader == n {
+		return
+	}
+	w.reached.Removed++
+	w.reached.Rejoins++
+	w.network.link(n.index, leader.index).slow = 0
+	n.killed = true
+	w.crash(n)
+	w.wipe(n)
+	// What it comes to is noted there.
+	_ = w.restart(n)
+	w.ask(leader.index, []confchange.Change{{Op: pick(&m.dice, confchange.Add, confchange.AddLearner), Node: n.id}})
 }
 
 // present are those of some nodes that are not lost; absent are the others.
@@ -365,14 +446,20 @@ func (w *World) retire(n *node) {
 		w.trace.note(w.now, "stopped for good", n, 0)
 		return
 	}
+	w.wipe(n)
+	w.trouble.revive(w, n)
+}
+
+// wipe gives a dead node that is no member a blank disk.
+func (w *World) wipe(n *node) {
 	w.reached.Wiped++
 	n.wiped++
+	n.removedAt = never
 	n.disk.close()
 	n.disk, n.joins, n.killed = newDisk(w, n), true, false
 	n.lost, n.damaged = false, ""
 	w.check.Wipe(n.id)
 	w.trace.note(w.now, "wiped", n, 0)
-	w.trouble.revive(w, n)
 }
 
 func newMembership(o Options) membership {

@@ -24,6 +24,7 @@ type network struct {
 type link struct {
 	cut  bool          // by Inject
 	shut time.Duration // by itself, until then
+	slow time.Duration // likewise: what is sent takes long
 	last time.Duration // of the latest delivery, where messages stay in order
 }
 
@@ -202,6 +203,7 @@ func (w *World) post(i int32) {
 	}
 	to := w.nodes[l.to]
 	l.life, l.term = to.life, to.term
+	w.stir(&l.m, l.from, l.to)
 	if !net.link(l.from, l.to).open(w.now) {
 		net.drop(i)
 		return
@@ -223,14 +225,15 @@ func (w *World) post(i int32) {
 func (w *World) carry(i int32) {
 	net := &w.network
 	at := w.now + net.dice.between(w.trouble.latency/8, w.trouble.latency)
-	switch {
+	switch link := net.link(net.letters[i].from, net.letters[i].to); {
+	case link.slow > w.now:
+		at += net.dice.between(50*time.Millisecond, 900*time.Millisecond)
 	case net.dice.hit(w.trouble.tail):
 		at += net.dice.long(5*time.Millisecond, 500*time.Millisecond)
 	case net.dice.hit(w.trouble.hold):
 		at += net.dice.long(500*time.Millisecond, 20*time.Second)
 		w.reached.Held++
 	case w.trouble.inOrder:
-		link := net.link(net.letters[i].from, net.letters[i].to)
 		at = max(at, link.last+1)
 		link.last = at
 	}

@@ -95,6 +95,7 @@ const (
 	workOrder                       // ref is an order
 	workSession
 	workStale
+	workTransfer // ref is a node
 )
 
 // maxMissedTicks bounds how many ticks a process gets at once when it was stopped for long.
@@ -228,6 +229,10 @@ func (w *World) take(n *node, x work) {
 		w.serveSession(n)
 	case workStale:
 		w.readStale(n)
+	case workTransfer:
+		if n.replica.Transfer(w.nodes[x.ref].id) == nil {
+			w.reached.Transfers++
+		}
 	}
 }
 
@@ -251,7 +256,7 @@ func (w *World) process(n *node) {
 	if n.writes == 0 {
 		n.early = len(n.said)
 	} else if err == nil {
-		n.doom = w.trouble.doom(w, n.writes)
+		n.doom = w.trouble.doom(w, n)
 		if n.doom == doomAtOnce {
 			w.crash(n)
 			return

@@ -33,6 +33,10 @@ const (
 	evSessionAsk
 	evStale
 	evStaleAsk
+	evEclipse
+	evDarken // id is an eclipse
+	evProbe
+	evRejoin
 	evTick
 	evFlush
 	evCrash

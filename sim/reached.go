@@ -21,6 +21,11 @@ type Reached struct {
 	Removed              int `json:"removed"` // nodes proven to be no member
 	Wiped                int `json:"wiped"`   // of these
 
+	Rejoins int `json:"rejoins"` // of these, at once, while answers to the earlier member are under way
+
+	Eclipses int `json:"eclipses"` // leaders cut off from the others and not from clients
+	Probes   int `json:"probes"`   // operations of clients then
+
 	Transfers int `json:"transfers"`  // begun
 	StepDowns int `json:"step_downs"` // likewise
 	Exits     int `json:"exits"`      // of leaders whose reign was over

@@ -12,7 +12,7 @@ import (
 
 // Troubles are what may go wrong by itself, by the names that Options.Trouble takes.
 func Troubles() []string {
-	return []string{"messages", "crashes", "disk", "clocks", "pauses", "membership", "operator"}
+	return []string{"messages", "crashes", "disk", "clocks", "pauses", "membership", "operator", "eclipses"}
 }
 
 // trouble is what goes wrong in a world, as drawn from its seed. Zero odds and intervals are off.
@@ -34,8 +34,9 @@ type trouble struct {
 	slack float64 // a clock is off by at most that part
 	drift int     // the percentage by which two clocks may thus differ; 0 where nobody relies on it
 
-	crash        time.Duration // between two crashes, on average
-	crashInWrite odds          // of a write
+	crash         time.Duration // between two crashes, on average
+	crashInWrite  odds          // of a write
+	crashInChange odds          // of a leader's write while a configuration is not committed
 
 	stall time.Duration // between two pauses, on average
 }
@@ -79,6 +80,7 @@ func newTrouble(o Options) (trouble, error) {
 		{"crashes", func() {
 			t.crash = pick(&d, 0, 2*time.Second, 5*time.Second, 10*time.Second)
 			t.crashInWrite = chances(pick(&d, 0, 0.0002, 0.001, 0.005))
+			t.crashInChange = chances(pick(&d, 0, 0.02, 0.2))
 		}},
 		{"disk", func() {
 			t.slow = chances(pick(&d, 0, 0.001, 0.01, 0.05))
@@ -136,9 +138,12 @@ const (
 
 // doom draws whether and how a process crashes about its writes: more often when there are several, of which a crash
 // may leave some.
-func (t *trouble) doom(w *World, writes int) doom {
+func (t *trouble) doom(w *World, n *node) doom {
+	if c := n.replica.Core(); t.crashInChange > 0 && c.Leads() && c.ConfigurationIndex() > c.Commit() && t.dice.hit(t.crashInChange) {
+		return doom(1 + t.dice.below(4)) // whether the others can go on or not: it comes back
+	}
 	likely := t.crashInWrite
-	if writes > 1 {
+	if n.writes > 1 {
 		likely *= 16
 	}
 	if !t.dice.hit(likely) || !w.spare() {

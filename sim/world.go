@@ -111,6 +111,7 @@ type World struct {
 	operators operators
 	session   session
 	past      past
+	eclipses  eclipses
 	seeds     dice // of replicas
 }
 
@@ -127,7 +128,7 @@ func New(o Options) (*World, error) {
 		return nil, err
 	}
 	w.members, w.operators, w.session = newMembership(o), newOperators(o), newSession(o)
-	w.past = newPast(o)
+	w.past, w.eclipses = newPast(o), newEclipses(o)
 	w.network = newNetwork(o.Seed)
 	w.clients = newClients(o.Seed)
 	for i := range o.Nodes {
@@ -149,6 +150,7 @@ func New(o Options) (*World, error) {
 	w.beginMembership()
 	w.beginOperators()
 	w.beginStale()
+	w.beginEclipses()
 	return w, nil
 }
 
@@ -260,6 +262,14 @@ func (w *World) do(e event) {
 		if n := w.nodes[e.node]; n.alive() {
 			w.arrive(n, work{kind: workSession})
 		}
+	case evEclipse:
+		w.eclipse()
+	case evDarken:
+		w.dark(e.id)
+	case evProbe:
+		w.probe()
+	case evRejoin:
+		w.rejoin()
 	case evStale:
 		w.askStale()
 	case evStaleAsk:

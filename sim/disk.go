@@ -115,6 +115,7 @@ func (d *disk) TakeChunk(c raft.Chunk) error {
 // Publish implements store.Store.
 func (d *disk) Publish(s raft.Snapshot) error {
 	d.world.reached.SnapshotsTaken++
+	d.attest(s.Index)
 	return d.write(write{kind: writeContent, other: func(t store.Store) error { return t.Publish(s) }}, true)
 }
 
@@ -137,12 +138,7 @@ func (d *disk) Install(s raft.Snapshot, hs *raft.HardState) error {
 // Compact implements store.Store.
 func (d *disk) Compact(base raft.Base) error {
 	d.world.reached.Compactions++
-	if base.Index > d.world.check.Committed() {
-		// A node that is a quorum by itself commits what it wrote in the same turn. Nobody is to find it gone
-		// before it was seen.
-		d.sync()
-		d.world.judge(d.node)
-	}
+	d.attest(base.Index)
 	return d.write(write{kind: writeTruncation, base: &base, other: func(s store.Store) error { return s.Compact(base) }}, true)
 }
 
@@ -193,6 +189,16 @@ func (d *disk) write(x write, synced bool) error {
 		return d.settle(d.durable())
 	}
 	return nil
+}
+
+// attest makes sure that what a snapshot or a truncation takes for committed was seen to be. A node that is a
+// quorum by itself commits what it wrote in the same turn; nobody is to find that gone, or in a snapshot, before it
+// was seen.
+func (d *disk) attest(index uint64) {
+	if index > d.world.check.Committed() {
+		d.sync()
+		d.world.judge(d.node)
+	}
 }
 
 // sync makes all that was written durable now.

@@ -40,6 +40,7 @@ lint: ## gofmt, go vet, staticcheck
 
 mutants: build ## seeded bugs: each must be caught, and the real node must pass the same run
 	bin/coup mutants --env sim --write docs/mutants.md
+	bin/coup mutants --env sim --quick --seed 1
 	bin/coup mutants --env netns
 
 bench: build ## throughput of nodes without faults, and of the simulator; writes docs/performance.md

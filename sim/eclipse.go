@@ -20,6 +20,7 @@ type eclipses struct {
 	life  uint32        // of its process
 	eager int           // is cut off from it first, and wants to lead
 	until time.Duration // clients ask
+	late  bool          // what the leader is answered takes long
 	stage stage
 }
 
@@ -42,7 +43,7 @@ const probing = -2
 
 func newEclipses(o Options) eclipses {
 	e := eclipses{dice: newDice(o.Seed, "eclipses")}
-	if every := pick(&e.dice, 0, time.Second, 3*time.Second); slices.Contains(o.Trouble, "eclipses") {
+	if every := pick(&e.dice, 0, 500*time.Millisecond, 2*time.Second); slices.Contains(o.Trouble, "eclipses") {
 		e.every = every
 	}
 	return e
@@ -79,23 +80,18 @@ func (w *World) eclipse() {
 	n := w.nodes[w.find(pickNode(&e.dice, others))]
 	e.node, e.life, e.eager, e.stage = leader.index, leader.life, n.index, stageBegun
 	after := e.dice.between(w.election(), 3*w.election())
-	if e.dice.below(3) == 0 {
-		after = e.dice.between(w.election()/2, 2*w.election())
+	if e.late = false; e.dice.below(3) == 0 {
+		after = 3 * w.election()
 		e.stage = stageStir
 		for _, id := range others {
-			w.shutBoth(leader.index, w.find(id), w.now+3*w.election())
-			if m := w.find(id); m != n.index {
-				w.slow(m, n.index, w.now+3*w.election())
-			}
+			w.shutBoth(leader.index, w.find(id), w.now+after)
 		}
-		after = 3 * w.election()
-	}
-	w.shutBoth(leader.index, n.index, w.now+6*w.election())
-	if e.dice.below(3) == 0 {
+	} else if e.late = e.dice.below(3) == 0; e.late {
 		for _, id := range others {
 			w.slow(w.find(id), leader.index, w.now+after)
 		}
 	}
+	w.shutBoth(leader.index, n.index, w.now+6*w.election())
 	w.trace.note(w.now, "is to be eclipsed", leader, uint64(n.index))
 	w.schedule(event{at: w.now + after, kind: evDarken, id: uint64(w.reached.Eclipses)})
 }
@@ -128,11 +124,12 @@ func (w *World) shutBoth(a, b int, until time.Duration) {
 // slow has what is sent over a link from now on take long.
 func (w *World) slow(from, to int, until time.Duration) { w.network.link(from, to).slow = until }
 
-// stir looks at what is sent while an eclipse is on.
-func (w *World) stir(m *raft.Message, from, to int) {
+// stir looks at what is sent while an eclipse is on, and tells by how much it comes later than it would.
+func (w *World) stir(m *raft.Message, from, to int) (late time.Duration) {
 	e := &w.eclipses
 	switch {
-	case m.Type == raft.MsgTimeoutNow && e.every > 0 && e.stage <= stageBegun && e.dice.below(2) == 0:
+	case e.every == 0:
+	case m.Type == raft.MsgTimeoutNow && e.stage <= stageBegun && e.dice.below(2) == 0:
 		// A transfer of which its leader never learns that it came about.
 		e.node, e.life, e.eager = from, w.nodes[from].life, to
 		w.darken(e.dice.between(w.election()/2, 2*w.election()))
@@ -141,19 +138,25 @@ func (w *World) stir(m *raft.Message, from, to int) {
 		// The new term begins, and its candidate reaches nobody; all hear the old leader again.
 		e.stage = stageEnding
 		for i := range w.nodes {
-			if i != e.eager {
+			if i != e.eager && i != e.node {
 				w.shutBoth(e.node, i, 0)
 				w.network.link(e.eager, i).shut = w.now + 2*w.trouble.latency + 1
 			}
 		}
-		w.schedule(event{at: w.now + e.dice.between(w.election()/10, w.election()), kind: evDarken, id: uint64(w.reached.Eclipses)})
+	case m.Type == raft.MsgPreVote && e.stage == stageStir && to == e.eager:
+		// It comes when its sender asks for nothing any more.
+		return e.dice.between(w.election()/2, 3*w.election()/2)
+	case m.Type == raft.MsgPreVoteReply && m.Reject && e.stage == stageEnding && from == e.eager && to != e.node:
+		// The new term gets about. The leader is not to hear of it.
+		w.darken(e.dice.between(w.election(), 2*w.election()))
 	}
+	return late
 }
 
 // dark cuts the leader off and has clients ask, if it still leads.
 func (w *World) dark(eclipse uint64) {
 	e := &w.eclipses
-	if e.stage == stageNone || e.stage == stageDark || eclipse != uint64(w.reached.Eclipses) {
+	if e.every == 0 || e.stage == stageNone || e.stage == stageDark || eclipse != uint64(w.reached.Eclipses) {
 		return
 	}
 	leader := w.nodes[e.node]
@@ -164,7 +167,7 @@ func (w *World) dark(eclipse uint64) {
 	now, _ := w.configured()
 	others := w.others(now.Voters, leader)
 	switch how := e.dice.below(3); {
-	case e.stage == stageEnding || how == 0:
+	case e.stage == stageStir || e.stage == stageEnding || e.late || how == 0:
 	case how == 1:
 		// Who has answered the leader forgets that it did.
 		for _, id := range others {
@@ -190,7 +193,7 @@ func (w *World) dark(eclipse uint64) {
 func (w *World) darken(d time.Duration) {
 	e := &w.eclipses
 	e.stage, e.until = stageDark, w.now+d
-	deaf := e.dice.below(3) > 0
+	deaf := !e.late && e.dice.below(3) > 0
 	for i := range w.nodes {
 		if i == e.node {
 			continue

@@ -91,6 +91,9 @@ type deed struct {
 	// Of a command of a session; else zero.
 	session, sequence, answer uint64
 	repeated                  bool
+
+	key   string // that it wrote, as far as anybody has to know
+	wrote version
 }
 
 // witness notes what becomes of a node's state. It is judged once it can be seen from outside.
@@ -105,7 +108,7 @@ func (n witness) Applied(e raft.Entry, r fsm.Result, hash uint64) {
 			d.answer = uint64(r.Code)<<56 ^ r.Revision<<32 ^ uint64(crc32.ChecksumIEEE([]byte(r.Value)))
 		}
 	}
-	n.world.past.note(&e, &r)
+	d.key, d.wrote = n.world.past.writes(&e, &r)
 	n.deeds, n.state = append(n.deeds, d), hash
 }
 
@@ -140,6 +143,7 @@ func (w *World) judgeDeeds(n *node) {
 			w.broken(w.check.Restore(n.id, d.mark, *d.configuration, d.hash))
 		} else {
 			w.broken(w.check.Apply(n.id, d.mark, d.hash))
+			w.past.note(d.mark.Index, d.key, d.wrote)
 		}
 		switch d := &n.deeds[i]; {
 		case d.session == 0:

@@ -43,17 +43,11 @@ func (w *World) dispensable(n *node) bool {
 			}
 		}
 	}
-	known := 0
-	for _, m := range w.nodes[:w.options.Nodes] {
-		if m != n && !m.gone() && now.Contains(m.id) {
-			known++
-		}
-	}
-	return known >= 2 && w.bears(now, n.id, nil)
+	return w.bears(now, n.id, nil)
 }
 
 // bears tells whether the voters can go on without those that are lost, and without one more, when all that was asked
-// for and these changes take away as many as they may.
+// for and these changes take away as many as they may. Clients know the first nodes only: one of them must remain.
 func (w *World) bears(now raft.Configuration, more raft.NodeID, changes []confchange.Change) bool {
 	leaves := func(id raft.NodeID) bool {
 		takes := func(c confchange.Change) bool {
@@ -61,6 +55,12 @@ func (w *World) bears(now raft.Configuration, more raft.NodeID, changes []confch
 		}
 		return slices.ContainsFunc(changes, takes) ||
 			slices.ContainsFunc(w.members.asks, func(a ask) bool { return slices.ContainsFunc(a.changes, takes) })
+	}
+	known := func(n *node) bool {
+		return !n.gone() && n.id != more && now.Contains(n.id) && !leaves(n.id)
+	}
+	if !slices.ContainsFunc(w.nodes[:w.options.Nodes], known) {
+		return false
 	}
 	for _, voters := range [][]raft.NodeID{now.Voters, now.Outgoing} {
 		lost, left := 0, 0

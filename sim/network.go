@@ -203,7 +203,7 @@ func (w *World) post(i int32) {
 	}
 	to := w.nodes[l.to]
 	l.life, l.term = to.life, to.term
-	w.stir(&l.m, l.from, l.to)
+	late := w.stir(&l.m, l.from, l.to)
 	if !net.link(l.from, l.to).open(w.now) {
 		net.drop(i)
 		return
@@ -213,18 +213,18 @@ func (w *World) post(i int32) {
 		net.drop(i)
 		return
 	}
-	w.carry(i)
+	w.carry(i, late)
 	if net.dice.hit(w.trouble.duplicate) {
 		w.reached.Duplicated++
 		net.letters[i].copies++
-		w.carry(i)
+		w.carry(i, 0)
 	}
 }
 
-// carry has one copy of a letter arrive later.
-func (w *World) carry(i int32) {
+// carry has one copy of a letter arrive later, and by so much later still.
+func (w *World) carry(i int32, late time.Duration) {
 	net := &w.network
-	at := w.now + net.dice.between(w.trouble.latency/8, w.trouble.latency)
+	at := w.now + late + net.dice.between(w.trouble.latency/8, w.trouble.latency)
 	switch link := net.link(net.letters[i].from, net.letters[i].to); {
 	case link.slow > w.now:
 		at += net.dice.between(50*time.Millisecond, 900*time.Millisecond)

@@ -39,24 +39,32 @@ func (w *World) beginStale() {
 	}
 }
 
-// note takes in what the first node to apply an entry makes of it. That the others make the same of it is I5.
-func (p *past) note(e *raft.Entry, r *fsm.Result) {
-	if e.Index <= p.last {
-		return
-	}
-	p.last = e.Index
-	if e.Type != raft.EntryCommand || r.Code != fsm.OK || r.Repeated {
-		return
+// writes is what an entry that nobody was seen to apply does to a key; no key when it does nothing to any.
+func (p *past) writes(e *raft.Entry, r *fsm.Result) (key string, v version) {
+	if e.Index <= p.last || e.Type != raft.EntryCommand || r.Code != fsm.OK || r.Repeated {
+		return "", version{}
 	}
 	c, err := fsm.Decode(e.Data)
-	if err != nil || c.Key == "" {
+	if err != nil {
+		return "", version{}
+	}
+	return c.Key, version{e.Index, c.Value, c.Op != fsm.Delete}
+}
+
+// note takes in what the first node to apply an entry is seen to make of it. That the others make the same of it is I5.
+func (p *past) note(index uint64, key string, v version) {
+	if index <= p.last {
 		return
 	}
-	versions, known := p.values[c.Key]
-	if !known {
-		p.keys = append(p.keys, c.Key)
+	p.last = index
+	if key == "" {
+		return
 	}
-	p.values[c.Key] = append(versions, version{e.Index, c.Value, c.Op != fsm.Delete})
+	versions, known := p.values[key]
+	if !known {
+		p.keys = append(p.keys, key)
+	}
+	p.values[key] = append(versions, v)
 }
 
 // as is what a key held as of an entry.

@@ -34,6 +34,7 @@ type Options struct {
 	KeepGoing bool                  // count failures and go on, instead of stopping at the first
 	Only      Check                 // what may fail a run; empty for everything
 	Shape     func(seed uint64) Run // makes the run of a seed; nil for Draw
+	Patience  time.Duration         // how long a run may take by the wall clock; 0 for what its operations need and far more
 }
 
 // Check is a group of checks.
@@ -128,7 +129,7 @@ func Sweep(ctx context.Context, o Options, progress func(Result)) Result {
 				if !more {
 					return
 				}
-				s.done(o.run(ctx, seed))
+				s.done(s.watch(ctx, seed))
 			}
 		})
 	}
@@ -146,6 +147,7 @@ type sweep struct {
 	next    uint64 // seed to be taken
 	counted uint64 // seed to be counted
 	over    bool
+	stuck   bool               // a run does not end, and none is begun any more
 	waiting map[uint64]outcome // for those before them; at most one a worker
 	total   Result
 }
@@ -155,13 +157,54 @@ func (s *sweep) take(ctx context.Context) (seed uint64, more bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
-	case s.over, ctx.Err() != nil,
+	case s.over, s.stuck, ctx.Err() != nil,
 		s.Seeds > 0 && s.next-s.First >= uint64(s.Seeds),
 		s.Budget > 0 && time.Since(s.begun) >= s.Budget:
 		return 0, false
 	}
 	s.next++
 	return s.next - 1, true
+}
+
+// patience is how long a run may take that is asked for so many operations: hundreds of times what one does.
+func (o Options) patience() time.Duration {
+	if o.Patience > 0 {
+		return o.Patience
+	}
+	p := 30*time.Second + time.Duration(o.Ops)*time.Millisecond
+	if o.Store == sim.StorePebble {
+		p *= 20
+	}
+	return p
+}
+
+// watch does the run of a seed. One that does not end is given up, though nothing can stop it: a node that computes
+// for ever within one step lets no time pass, and no interrupt through. It is the sweep's last.
+func (s *sweep) watch(ctx context.Context, seed uint64) outcome {
+	ended := make(chan outcome, 1)
+	go func() { ended <- s.run(ctx, seed) }()
+	patience := time.NewTimer(s.patience())
+	defer patience.Stop()
+	select {
+	case out := <-ended:
+		return out
+	case <-patience.C:
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stuck = true
+	return outcome{seed: seed, failure: &Failure{
+		Seed: seed, Verdict: checker.Violation, Check: runner.NameProcesses, Run: s.shape(seed).Command(),
+		Text: fmt.Sprintf("The run does not end: within %v by the wall clock a node has not finished its step.", s.patience()),
+	}}
+}
+
+// shape is the run of a seed.
+func (o Options) shape(seed uint64) Run {
+	if o.Shape != nil {
+		return o.Shape(seed)
+	}
+	return o.Draw(seed)
 }
 
 // done counts a run as soon as all before it are counted, so that the first failure is that of the
@@ -222,11 +265,7 @@ func (r *Result) add(o outcome) {
 
 // run does the run of a seed.
 func (o Options) run(ctx context.Context, seed uint64) (out outcome) {
-	shape := o.Shape
-	if shape == nil {
-		shape = o.Draw
-	}
-	run := shape(seed)
+	run := o.shape(seed)
 	out.seed = seed
 	fail := func(verdict checker.Verdict, check, text string) {
 		out.failure = &Failure{Seed: seed, Verdict: verdict, Check: check, Text: text, Run: run.Command()}

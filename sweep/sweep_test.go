@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"coup/checker"
+	"coup/cluster"
 	"coup/nemesis"
 	"coup/runner"
 	"coup/sim"
@@ -233,4 +234,37 @@ func TestForemost(t *testing.T) {
 		require.Equal(t, c.want != "", failed)
 		require.Equal(t, c.want, best.Checker)
 	}
+}
+
+// Catches a sweep that hangs with a node that computes for ever, and one that goes on beside it without end.
+func TestARunThatDoesNotEndEndsTheSweep(t *testing.T) {
+	release := make(chan struct{})
+	o := everything(1, 0)
+	o.Workers, o.KeepGoing, o.Patience = 2, true, 2*time.Second
+	o.Shape = func(seed uint64) Run {
+		run := o.Draw(seed)
+		if seed == 3 {
+			run.Faults = []nemesis.Fault{endless{run.Faults[0], release}}
+			run.Options.Faults = []string{run.Faults[0].Name()}
+		}
+		return run
+	}
+	r := Sweep(t.Context(), o, nil)
+	close(release)
+	require.Len(t, r.Failures, 1)
+	require.Equal(t, uint64(3), r.Failures[0].Seed)
+	require.Equal(t, checker.Violation, r.Failures[0].Verdict)
+	require.Equal(t, runner.NameProcesses, r.Failures[0].Check)
+	require.Contains(t, r.Failures[0].Run, "--seed 3 ")
+}
+
+// endless is a fault whose installation does not return while it is not released.
+type endless struct {
+	nemesis.Fault
+	release chan struct{}
+}
+
+func (f endless) Install(context.Context, cluster.Cluster, nemesis.View, nemesis.Rand) (nemesis.Installed, nemesis.Outcome) {
+	<-f.release
+	return nil, nemesis.Outcome{Result: nemesis.ResultSkipped}
 }

@@ -108,7 +108,7 @@ func (w *World) owed(check, format string, args ...any) error {
 // heal ends all that is wrong.
 func (w *World) heal() {
 	w.trouble.calm()
-	w.members.every, w.operators.every, w.session.every, w.past.every, w.eclipses.every = 0, 0, 0, 0, 0
+	w.members.every, w.operators.every, w.session.every, w.past.every, w.eclipses.every, w.eclipses.lull = 0, 0, 0, 0, 0, 0
 	for i := range w.network.links {
 		w.network.links[i].cut, w.network.links[i].shut, w.network.links[i].slow = false, 0, 0
 	}

@@ -14,6 +14,7 @@ type past struct {
 	dice   dice
 	every  time.Duration // between two reads, on average; 0 for none
 	last   uint64        // the latest entry that anybody applied
+	since  uint64        // before it, or where a key was not written since, nothing is known; 0 when all is
 	keys   []string      // in order of their first write
 	values map[string][]version
 }
@@ -56,6 +57,11 @@ func (p *past) note(index uint64, key string, v version) {
 	if index <= p.last {
 		return
 	}
+	if index > p.last+1 {
+		// Who applied what is between died before anybody saw it, and left only a snapshot.
+		p.since, p.keys = index, p.keys[:0]
+		clear(p.values)
+	}
 	p.last = index
 	if key == "" {
 		return
@@ -97,12 +103,13 @@ func (w *World) readStale(n *node) {
 	key := p.keys[p.dice.below(len(p.keys))]
 	r := n.replica.Stale(key)
 	was := p.as(key, r.Index)
+	known := p.since == 0 || was.index > 0
 	switch {
 	case r.Index < n.stale:
 		w.fail("stale", "%s answers a read as of entry %d, and had answered as of %d.", n.id, r.Index, n.stale)
 	case !w.options.Unchecked && r.Index > w.check.Committed():
 		w.fail("stale", "%s answers a read as of entry %d, and nobody committed more than %d.", n.id, r.Index, w.check.Committed())
-	case was.found != (r.Code == fsm.OK) || was.found && (r.Value != was.value || r.Revision != was.index):
+	case known && was.found != (r.Code == fsm.OK) || known && was.found && (r.Value != was.value || r.Revision != was.index):
 		w.fail("stale", "%s answers a read of %s as of entry %d with %q, written by entry %d, and it held %q, by entry %d.",
 			n.id, key, r.Index, r.Value, r.Revision, was.value, was.index)
 	}

@@ -57,11 +57,6 @@ func (p *past) note(index uint64, key string, v version) {
 	if index <= p.last {
 		return
 	}
-	if index > p.last+1 {
-		// Who applied what is between died before anybody saw it, and left only a snapshot.
-		p.since, p.keys = index, p.keys[:0]
-		clear(p.values)
-	}
 	p.last = index
 	if key == "" {
 		return
@@ -71,6 +66,16 @@ func (p *past) note(index uint64, key string, v version) {
 		p.keys = append(p.keys, key)
 	}
 	p.values[key] = append(versions, v)
+}
+
+// skip takes in that a node has come to an entry by a snapshot. Who took that may have died before anybody saw it
+// apply what it covers.
+func (p *past) skip(to uint64) {
+	if to <= p.last {
+		return
+	}
+	p.last, p.since, p.keys = to, to+1, p.keys[:0]
+	clear(p.values)
 }
 
 // as is what a key held as of an entry.

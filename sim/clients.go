@@ -112,6 +112,10 @@ func (w *World) arriveRequest(id uint64) {
 	if c == nil {
 		return
 	}
+	if lull := w.eclipses.lull; lull > w.now && c.effect() && c.op.Process >= 0 {
+		w.schedule(event{at: lull + w.clients.latency(w), kind: evRequest, id: id})
+		return
+	}
 	w.trace.mix(uint64(w.now) ^ id)
 	n := w.nodes[c.node]
 	if !n.alive() {

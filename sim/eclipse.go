@@ -20,6 +20,8 @@ type eclipses struct {
 	life  uint32        // of its process
 	eager int           // is cut off from it first, and wants to lead
 	until time.Duration // clients ask
+	lull  time.Duration // nobody else writes until then: who wants to lead may hold all that there is
+	due   time.Duration // when what the others ask the eager one arrives, of a stir
 	late  bool          // what the leader is answered takes long
 	stage stage
 }
@@ -80,9 +82,12 @@ func (w *World) eclipse() {
 	n := w.nodes[w.find(pickNode(&e.dice, others))]
 	e.node, e.life, e.eager, e.stage = leader.index, leader.life, n.index, stageBegun
 	after := e.dice.between(w.election(), 3*w.election())
+	if e.dice.below(4) > 0 {
+		e.lull = w.now + 4*w.election()
+	}
 	if e.late = false; e.dice.below(3) == 0 {
 		after = 3 * w.election()
-		e.stage = stageStir
+		e.stage, e.due = stageStir, w.now+e.dice.between(9*w.election()/5, 14*w.election()/5)
 		for _, id := range others {
 			w.shutBoth(leader.index, w.find(id), w.now+after)
 		}
@@ -145,7 +150,7 @@ func (w *World) stir(m *raft.Message, from, to int) (late time.Duration) {
 		}
 	case m.Type == raft.MsgPreVote && e.stage == stageStir && to == e.eager:
 		// It comes when its sender asks for nothing any more.
-		return e.dice.between(w.election()/2, 3*w.election()/2)
+		return max(0, e.due-w.now)
 	case m.Type == raft.MsgPreVoteReply && m.Reject && e.stage == stageEnding && from == e.eager && to != e.node:
 		// The new term gets about. The leader is not to hear of it.
 		w.darken(e.dice.between(w.election(), 2*w.election()))
@@ -161,7 +166,7 @@ func (w *World) dark(eclipse uint64) {
 	}
 	leader := w.nodes[e.node]
 	if leader.life != e.life || !leader.alive() || !leader.replica.Core().Leads() {
-		e.stage = stageNone
+		e.stage, e.lull = stageNone, 0
 		return
 	}
 	now, _ := w.configured()
@@ -182,7 +187,7 @@ func (w *World) dark(eclipse uint64) {
 		if heirs := w.others(others, w.nodes[e.eager]); len(heirs) > 0 && !leader.waits {
 			// Where it comes to that, the message to the heir begins the dark; where not, nothing was done.
 			w.arrive(leader, work{kind: workTransfer, ref: int32(w.find(pickNode(&e.dice, heirs)))})
-			e.stage = stageNone
+			e.stage, e.lull = stageNone, 0
 			return
 		}
 	}
@@ -211,7 +216,7 @@ func (w *World) darken(d time.Duration) {
 func (w *World) probe() {
 	e := &w.eclipses
 	if w.now >= e.until || e.every == 0 {
-		e.stage = stageNone
+		e.stage, e.lull = stageNone, 0
 		return
 	}
 	w.schedule(event{at: w.now + e.dice.between(2*time.Millisecond, 10*time.Millisecond), kind: evProbe})

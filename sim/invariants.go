@@ -141,6 +141,7 @@ func (w *World) judgeDeeds(n *node) {
 	for i := range n.deeds {
 		if d := &n.deeds[i]; d.configuration != nil {
 			w.broken(w.check.Restore(n.id, d.mark, *d.configuration, d.hash))
+			w.past.skip(d.mark.Index)
 		} else {
 			w.broken(w.check.Apply(n.id, d.mark, d.hash))
 			w.past.note(d.mark.Index, d.key, d.wrote)

@@ -173,7 +173,7 @@ func (w *World) island(now raft.Configuration) {
 // drawChanges draws what to ask for, all in one request.
 func (w *World) drawChanges(now raft.Configuration) []confchange.Change {
 	m := &w.members
-	if m.dice.below(8) == 0 {
+	if m.dice.below(4) == 0 {
 		if half := w.half(now); len(half) > 0 {
 			return half
 		}

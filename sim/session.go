@@ -42,6 +42,10 @@ func (w *World) runSession() {
 	if s.every == 0 {
 		return
 	}
+	if w.eclipses.lull > w.now {
+		w.schedule(event{at: w.eclipses.lull, kind: evSession})
+		return
+	}
 	next := s.dice.between(s.every/2, 2*s.every)
 	switch {
 	case s.id == 0:

@@ -60,7 +60,7 @@ func (w *World) Settle() error {
 // succeeds has the leader hear nobody for a while, though all hear it, and tells whether the others come
 // to another: a leader that goes on without a quorum would hold them up for ever.
 func (w *World) succeeds(bound time.Duration) bool {
-	members, _ := w.configured()
+	members, _ := w.inForce()
 	old := w.leader()
 	others := 0
 	for _, id := range members.Voters {
@@ -108,7 +108,7 @@ func (w *World) owed(check, format string, args ...any) error {
 // heal ends all that is wrong.
 func (w *World) heal() {
 	w.trouble.calm()
-	w.members.every, w.operators.every, w.session.every, w.past.every, w.eclipses.every = 0, 0, 0, 0, 0
+	w.members.every, w.operators.every, w.session.every, w.past.every, w.eclipses.every, w.eclipses.lull = 0, 0, 0, 0, 0, 0
 	for i := range w.network.links {
 		w.network.links[i].cut, w.network.links[i].shut, w.network.links[i].slow = false, 0, 0
 	}
@@ -119,7 +119,7 @@ func (w *World) heal() {
 		n.killed = false
 		if n.readOnly {
 			// Whom it was once told to ask may all be gone.
-			members, _ := w.configured()
+			members, _ := w.inForce()
 			n.upstreams, n.killed = members.Replicated(), true
 			w.crash(n)
 			n.killed = false
@@ -170,10 +170,29 @@ func (w *World) pass(d time.Duration) bool {
 	return w.failure == nil && !w.closed
 }
 
+// inForce is the configuration of the leader of the latest term that has committed something in it, and whether that
+// configuration is committed. Removed nodes that never learned of it may have come to later terms. While no
+// node leads so, it is what configured tells.
+func (w *World) inForce() (c raft.Configuration, committed bool) {
+	var best *raft.Raft
+	for _, n := range w.nodes {
+		if !n.alive() {
+			continue
+		}
+		if k := n.replica.Core(); k.Leads() && settled(k) && (best == nil || k.Term() > best.Term()) {
+			best = k
+		}
+	}
+	if best == nil {
+		return w.configured()
+	}
+	return best.Configuration(), best.ConfigurationIndex() <= best.Commit()
+}
+
 // leader is the one that all members but the read-only follow, if there is one.
 func (w *World) leader() *node {
 	var leader *node
-	members, _ := w.configured()
+	members, _ := w.inForce()
 	for _, n := range w.nodes {
 		if n.alive() && n.replica.Core().Leads() && (leader == nil || n.replica.Core().Term() > leader.replica.Core().Term()) {
 			leader = n
@@ -216,7 +235,7 @@ func (w *World) probed(bound time.Duration) bool {
 
 // apart says why the members have not applied all there is and come to the same state; empty when they have.
 func (w *World) apart() string {
-	members, committed := w.configured()
+	members, committed := w.inForce()
 	if !committed {
 		return "no leader has committed its configuration"
 	}
@@ -255,7 +274,7 @@ func (w *World) apart() string {
 
 // highestTerm is that of any member.
 func (w *World) highestTerm() (term uint64) {
-	members, _ := w.configured()
+	members, _ := w.inForce()
 	for _, id := range members.Replicated() {
 		if n := w.nodes[w.find(id)]; n.alive() {
 			term = max(term, n.replica.Core().Term())

@@ -14,6 +14,7 @@ type past struct {
 	dice   dice
 	every  time.Duration // between two reads, on average; 0 for none
 	last   uint64        // the latest entry that anybody applied
+	since  uint64        // before it, or where a key was not written since, nothing is known; 0 when all is
 	keys   []string      // in order of their first write
 	values map[string][]version
 }
@@ -67,6 +68,16 @@ func (p *past) note(index uint64, key string, v version) {
 	p.values[key] = append(versions, v)
 }
 
+// skip takes in that a node has come to an entry by a snapshot. Who took that may have died before anybody saw it
+// apply what it covers.
+func (p *past) skip(to uint64) {
+	if to <= p.last {
+		return
+	}
+	p.last, p.since, p.keys = to, to+1, p.keys[:0]
+	clear(p.values)
+}
+
 // as is what a key held as of an entry.
 func (p *past) as(key string, index uint64) (v version) {
 	versions := p.values[key]
@@ -97,12 +108,13 @@ func (w *World) readStale(n *node) {
 	key := p.keys[p.dice.below(len(p.keys))]
 	r := n.replica.Stale(key)
 	was := p.as(key, r.Index)
+	known := p.since == 0 || was.index > 0
 	switch {
 	case r.Index < n.stale:
 		w.fail("stale", "%s answers a read as of entry %d, and had answered as of %d.", n.id, r.Index, n.stale)
 	case !w.options.Unchecked && r.Index > w.check.Committed():
 		w.fail("stale", "%s answers a read as of entry %d, and nobody committed more than %d.", n.id, r.Index, w.check.Committed())
-	case was.found != (r.Code == fsm.OK) || was.found && (r.Value != was.value || r.Revision != was.index):
+	case known && was.found != (r.Code == fsm.OK) || known && was.found && (r.Value != was.value || r.Revision != was.index):
 		w.fail("stale", "%s answers a read of %s as of entry %d with %q, written by entry %d, and it held %q, by entry %d.",
 			n.id, key, r.Index, r.Value, r.Revision, was.value, was.index)
 	}

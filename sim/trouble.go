@@ -80,7 +80,7 @@ func newTrouble(o Options) (trouble, error) {
 		{"crashes", func() {
 			t.crash = pick(&d, 0, 2*time.Second, 5*time.Second, 10*time.Second)
 			t.crashInWrite = chances(pick(&d, 0, 0.0002, 0.001, 0.005))
-			t.crashInChange = chances(pick(&d, 0, 0.02, 0.2))
+			t.crashInChange = chances(pick(&d, 0, 0.05, 0.3))
 		}},
 		{"disk", func() {
 			t.slow = chances(pick(&d, 0, 0.001, 0.01, 0.05))
@@ -140,7 +140,8 @@ const (
 // may leave some.
 func (t *trouble) doom(w *World, n *node) doom {
 	if c := n.replica.Core(); t.crashInChange > 0 && c.Leads() && c.ConfigurationIndex() > c.Commit() && t.dice.hit(t.crashInChange) {
-		return doom(1 + t.dice.below(4)) // whether the others can go on or not: it comes back
+		// Whether the others can go on or not: it comes back. Mostly others have then what it has not itself.
+		return pick(&t.dice, doomBeforeSync, doomBeforeSync, doomAtOnce, doomBeforeMessages, doomBetweenMessages)
 	}
 	likely := t.crashInWrite
 	if n.writes > 1 {

@@ -115,6 +115,7 @@ func (d *disk) TakeChunk(c raft.Chunk) error {
 // Publish implements store.Store.
 func (d *disk) Publish(s raft.Snapshot) error {
 	d.world.reached.SnapshotsTaken++
+	d.showCommitted(s.Index)
 	return d.write(write{kind: writeContent, other: func(t store.Store) error { return t.Publish(s) }}, true)
 }
 
@@ -137,13 +138,17 @@ func (d *disk) Install(s raft.Snapshot, hs *raft.HardState) error {
 // Compact implements store.Store.
 func (d *disk) Compact(base raft.Base) error {
 	d.world.reached.Compactions++
-	if base.Index > d.world.check.Committed() {
-		// A node that is a quorum by itself commits what it wrote in the same turn. Nobody is to find it gone
-		// before it was seen.
+	d.showCommitted(base.Index)
+	return d.write(write{kind: writeTruncation, base: &base, other: func(s store.Store) error { return s.Compact(base) }}, true)
+}
+
+// showCommitted comes before what builds on an entry being committed. A node that is a quorum by itself commits what it
+// wrote in the same turn. Nobody is to find that gone, or in a snapshot, before it was seen.
+func (d *disk) showCommitted(index uint64) {
+	if index > d.world.check.Committed() {
 		d.sync()
 		d.world.judge(d.node)
 	}
-	return d.write(write{kind: writeTruncation, base: &base, other: func(s store.Store) error { return s.Compact(base) }}, true)
 }
 
 // write takes a write. The node waits until it is durable, if it is to be synced.

@@ -115,7 +115,7 @@ func (d *disk) TakeChunk(c raft.Chunk) error {
 // Publish implements store.Store.
 func (d *disk) Publish(s raft.Snapshot) error {
 	d.world.reached.SnapshotsTaken++
-	d.attest(s.Index)
+	d.showCommitted(s.Index)
 	return d.write(write{kind: writeContent, other: func(t store.Store) error { return t.Publish(s) }}, true)
 }
 
@@ -138,8 +138,17 @@ func (d *disk) Install(s raft.Snapshot, hs *raft.HardState) error {
 // Compact implements store.Store.
 func (d *disk) Compact(base raft.Base) error {
 	d.world.reached.Compactions++
-	d.attest(base.Index)
+	d.showCommitted(base.Index)
 	return d.write(write{kind: writeTruncation, base: &base, other: func(s store.Store) error { return s.Compact(base) }}, true)
+}
+
+// showCommitted comes before what builds on an entry being committed. A node that is a quorum by itself commits what it
+// wrote in the same turn. Nobody is to find that gone, or in a snapshot, before it was seen.
+func (d *disk) showCommitted(index uint64) {
+	if index > d.world.check.Committed() {
+		d.sync()
+		d.world.judge(d.node)
+	}
 }
 
 // write takes a write. The node waits until it is durable, if it is to be synced.
@@ -189,16 +198,6 @@ func (d *disk) write(x write, synced bool) error {
 		return d.settle(d.durable())
 	}
 	return nil
-}
-
-// attest makes sure that what a snapshot or a truncation takes for committed was seen to be. A node that is a
-// quorum by itself commits what it wrote in the same turn; nobody is to find that gone, or in a snapshot, before it
-// was seen.
-func (d *disk) attest(index uint64) {
-	if index > d.world.check.Committed() {
-		d.sync()
-		d.world.judge(d.node)
-	}
 }
 
 // sync makes all that was written durable now.

@@ -31,6 +31,7 @@ type stage uint8
 
 const (
 	stageNone   stage = iota
+	stageNear         // nobody writes any more
 	stageBegun        // one voter does not hear the leader
 	stageStir         // nobody does; that one is to begin a term that the others do not hear of
 	stageEnding       // and then the leader is cut off
@@ -62,8 +63,9 @@ func (w *World) election() time.Duration {
 	return time.Duration(w.options.ElectionTicks) * w.options.Tick
 }
 
-// eclipse begins one, unless one is on.
-func (w *World) eclipse() {
+// approach comes before an eclipse, unless one is on: nobody writes any more, mostly, and all that was written gets
+// about.
+func (w *World) approach() {
 	e := &w.eclipses
 	if e.every == 0 {
 		return
@@ -72,19 +74,30 @@ func (w *World) eclipse() {
 	if e.stage != stageNone {
 		return
 	}
+	e.stage = stageNear
+	if e.dice.below(4) > 0 {
+		e.lull = w.now + 5*w.election()
+	}
+	w.schedule(event{at: w.now + w.election()/5, kind: evShade})
+}
+
+// eclipse begins one.
+func (w *World) eclipse() {
+	e := &w.eclipses
+	if e.stage = stageNone; e.every == 0 {
+		return
+	}
 	leader := w.foremost()
 	now, _ := w.configured()
 	others := w.others(now.Voters, leader)
 	if leader == nil || len(others) < 2 {
+		e.lull = 0
 		return
 	}
 	w.reached.Eclipses++
 	n := w.nodes[w.find(pickNode(&e.dice, others))]
 	e.node, e.life, e.eager, e.stage = leader.index, leader.life, n.index, stageBegun
 	after := e.dice.between(w.election(), 3*w.election())
-	if e.dice.below(4) > 0 {
-		e.lull = w.now + 4*w.election()
-	}
 	if e.late = false; e.dice.below(3) == 0 {
 		after = 3 * w.election()
 		e.stage, e.due = stageStir, w.now+e.dice.between(9*w.election()/5, 14*w.election()/5)
@@ -161,7 +174,7 @@ func (w *World) stir(m *raft.Message, from, to int) (late time.Duration) {
 // dark cuts the leader off and has clients ask, if it still leads.
 func (w *World) dark(eclipse uint64) {
 	e := &w.eclipses
-	if e.every == 0 || e.stage == stageNone || e.stage == stageDark || eclipse != uint64(w.reached.Eclipses) {
+	if e.every == 0 || e.stage <= stageNear || e.stage == stageDark || eclipse != uint64(w.reached.Eclipses) {
 		return
 	}
 	leader := w.nodes[e.node]
@@ -171,7 +184,7 @@ func (w *World) dark(eclipse uint64) {
 	}
 	now, _ := w.configured()
 	others := w.others(now.Voters, leader)
-	switch how := e.dice.below(3); {
+	switch how := e.dice.below(4); {
 	case e.stage == stageStir || e.stage == stageEnding || e.late || how == 0:
 	case how == 1:
 		// Who has answered the leader forgets that it did.
@@ -219,10 +232,10 @@ func (w *World) probe() {
 		e.stage, e.lull = stageNone, 0
 		return
 	}
-	w.schedule(event{at: w.now + e.dice.between(2*time.Millisecond, 10*time.Millisecond), kind: evProbe})
+	w.schedule(event{at: w.now + e.dice.between(time.Millisecond, 8*time.Millisecond), kind: evProbe})
 	ignore := func(runner.Completion) {}
 	op := workload.Op{Process: probing, F: history.Read, Key: probedKey, Node: string(w.nodes[e.node].id)}
-	how := pick(&e.dice, replica.Lease, replica.Lease, replica.Linearizable)
+	how := pick(&e.dice, replica.Lease, replica.Linearizable)
 	for _, n := range w.nodes {
 		if n.index != e.node && n.alive() && n.replica.Core().Leads() && e.dice.below(2) == 0 {
 			op.F, op.Value, op.Node = history.Write, history.Int(int64(w.now)), string(n.id)

@@ -34,6 +34,7 @@ const (
 	evStale
 	evStaleAsk
 	evEclipse
+	evShade
 	evDarken // id is an eclipse
 	evProbe
 	evRejoin

@@ -263,6 +263,8 @@ func (w *World) do(e event) {
 			w.arrive(n, work{kind: workSession})
 		}
 	case evEclipse:
+		w.approach()
+	case evShade:
 		w.eclipse()
 	case evDarken:
 		w.dark(e.id)

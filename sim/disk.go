@@ -132,6 +132,7 @@ func (d *disk) Install(s raft.Snapshot, hs *raft.HardState) error {
 	if hs != nil {
 		x.state, x.withState = *hs, true
 	}
+	d.world.strand(d.node)
 	return d.write(x, true)
 }
 

@@ -144,6 +144,27 @@ func (w *World) ask(at int, changes []confchange.Change) {
 	w.schedule(event{at: w.now + w.clients.latency(w), kind: evAsk, node: uint8(at), id: id})
 }
 
+// maroon shuts all links of a node until then.
+func (w *World) maroon(n *node, until time.Duration) {
+	for to := range w.nodes {
+		w.network.link(n.index, to).shut, w.network.link(to, n.index).shut = until, until
+	}
+}
+
+// strand perhaps cuts a node off that has just begun with a snapshot. What it holds then may be long out of date,
+// and name a member that it was before it was wiped.
+func (w *World) strand(n *node) {
+	if w.members.every == 0 || w.members.dice.below(strandOneIn) > 0 {
+		return
+	}
+	election := 2 * time.Duration(w.options.ElectionTicks) * w.options.Tick
+	w.reached.Stranded++
+	w.maroon(n, w.now+w.members.dice.between(election, 3*election))
+}
+
+// strandOneIn is how seldom a snapshot cuts its receiver off.
+const strandOneIn = 4
+
 // island cuts a leader off until it must have noticed, and asks it to remove all the others meanwhile.
 func (w *World) island(now raft.Configuration) {
 	for _, n := range w.nodes[:w.options.Nodes] {
@@ -161,9 +182,7 @@ func (w *World) island(now raft.Configuration) {
 		if !w.bears(now, "", changes) {
 			return
 		}
-		for to := range w.nodes {
-			w.network.link(n.index, to).shut, w.network.link(to, n.index).shut = until, until
-		}
+		w.maroon(n, until)
 		w.reached.Islands++
 		w.ask(n.index, changes)
 		return

@@ -13,10 +13,11 @@ type Reached struct {
 	SnapshotsInstalled int `json:"snapshots_installed"`
 	Compactions        int `json:"compactions"` // of a log
 
-	Changes              int `json:"changes"` // of members, asked of a node
-	Changed              int `json:"changed"` // of these, answered as done
-	Joint                int `json:"joint"`   // joint configurations appended by a leader
-	Islands              int `json:"islands"` // leaders cut off and asked to remove all others
+	Changes              int `json:"changes"`  // of members, asked of a node
+	Changed              int `json:"changed"`  // of these, answered as done
+	Joint                int `json:"joint"`    // joint configurations appended by a leader
+	Islands              int `json:"islands"`  // leaders cut off and asked to remove all others
+	Stranded             int `json:"stranded"` // nodes cut off with nothing but a snapshot
 	LeadersKilledInJoint int `json:"leaders_killed_in_joint"`
 	Removed              int `json:"removed"` // nodes proven to be no member
 	Wiped                int `json:"wiped"`   // of these

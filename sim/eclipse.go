@@ -163,7 +163,7 @@ func (w *World) stir(m *raft.Message, from, to int) (hold bool) {
 			}
 		}
 		beat := time.Duration(w.options.HeartbeatTicks) * w.options.Tick
-		w.release(e.dice.between(beat, 3*beat))
+		w.release(e.dice.between(2*beat, 7*beat))
 	case m.Type == raft.MsgPreVote && e.stage == stageStir && to == e.eager:
 		// It comes when its sender asks for nothing any more.
 		return true

@@ -93,7 +93,7 @@ func (w *World) submit(op workload.Op, how replica.Consistency, done func(runner
 	}
 	c.lastID++
 	id := c.lastID<<slotBits | uint64(slot)
-	c.calls[slot] = call{id: id, op: op, done: done, node: w.find(raft.NodeID(op.Node)), floor: w.check.BeginRead(), how: how}
+	c.calls[slot] = call{id: id, op: op, done: done, node: w.reach(raft.NodeID(op.Node)), floor: w.check.BeginRead(), how: how}
 	c.expiry.push(w.now+w.options.OpTimeout, id)
 	w.send(&c.calls[slot])
 }
@@ -105,6 +105,18 @@ func (w *World) send(c *call) {
 		return
 	}
 	w.schedule(event{at: w.now + w.clients.latency(w), kind: evRequest, id: c.id})
+}
+
+// reach finds the node that a client asks. Clients know the first nodes; when none of these is a member any
+// more, somebody tells them of those that are.
+func (w *World) reach(id raft.NodeID) int {
+	members, _ := w.inForce()
+	for _, n := range w.nodes[:w.options.Nodes] {
+		if members.IsVoter(n.id) {
+			return w.find(id)
+		}
+	}
+	return w.find(members.Voters[w.find(id)%len(members.Voters)])
 }
 
 func (w *World) arriveRequest(id uint64) {

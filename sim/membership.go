@@ -69,7 +69,11 @@ func (w *World) configured() (c raft.Configuration, committed bool) {
 		if !n.alive() {
 			continue
 		}
-		if k := n.replica.Core(); best == nil || k.Term() > best.Term() || k.Term() == best.Term() && k.Leads() {
+		k := n.replica.Core()
+		if len(k.Configuration().Voters) == 0 {
+			continue // it was told of none yet
+		}
+		if best == nil || k.Term() > best.Term() || k.Term() == best.Term() && k.Leads() {
 			best = k
 		}
 	}

@@ -47,6 +47,10 @@ func (w *World) Settle() error {
 	if !w.pass(election) {
 		return w.Err()
 	}
+	// A reign may just have ended with its node.
+	if !w.within(leaderWithin*election, func() bool { return w.leader() != nil }) {
+		return w.owed("L1", "no leader that all follow within %v", leaderWithin*election)
+	}
 	before := w.highestTerm()
 	if !w.pass(stableFor * election) {
 		return w.Err()

@@ -556,3 +556,30 @@ func TestReplyFromBeforeRemovalDoesNotCountAfterReAdd(t *testing.T) {
 	n.nodes["n1"].Unreachable(Message{Type: MsgAppend, To: "n3", Term: n.nodes["n1"].term, Epoch: late[len(late)-1].Epoch})
 	require.Equal(t, replicating, p.state, "nor does a loss from then")
 }
+
+// A node that lost its disk and was made a member again holds, for a while, a log that ends where it was the only
+// voter. It must not take that for now: it would lead alone, and overwrite what the others committed since.
+func TestWhoReturnsWithoutMemoryNeitherVotesNorCampaigns(t *testing.T) {
+	d := newDisk("n1")
+	d.entries = build(1, 1, 1)
+	d.hs = HardState{Term: 1, Joined: 4}
+	r, err := New(Config{ID: "n1", Storage: d, Seed: 1})
+	require.NoError(t, err)
+	for range 100 {
+		r.Tick()
+	}
+	require.Equal(t, Follower, r.role)
+	require.NoError(t, r.Step(Message{Type: MsgVote, From: "n2", To: "n1", Term: 9, Index: 9, LogTerm: 8}))
+	rd, err := r.Ready()
+	require.NoError(t, err)
+	require.True(t, rd.Messages[0].Reject)
+
+	// With the entry that made it a member it holds all that it may have promised.
+	d.entries, d.hs = build(1, 1, 1, 2), HardState{Term: 2, Joined: 4}
+	r, err = New(Config{ID: "n1", Storage: d, Seed: 1})
+	require.NoError(t, err)
+	for range 100 {
+		r.Tick()
+	}
+	require.Equal(t, Leader, r.role)
+}

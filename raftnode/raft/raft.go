@@ -282,9 +282,14 @@ func (r *Raft) Step(m Message) error {
 }
 
 // mayCampaign tells whether this node may ask for votes: it is a voter, or was one until a configuration
-// that may yet not be committed. Its log may then be the only one that can win (thesis, 4.2.2).
+// that may yet not be committed. Its log may then be the only one that can win (thesis, 4.2.2). One that
+// has no vote for want of memory has none for itself: the part of the log that it holds may still name
+// the member that it was.
 func (r *Raft) mayCampaign() bool {
 	now, n := r.inForce(), len(r.configurations)
+	if r.log.last() < r.joined {
+		return false
+	}
 	return now.IsVoter(r.config.ID) ||
 		now.index > r.log.commit && n > 1 && r.configurations[n-2].IsVoter(r.config.ID)
 }

@@ -21,7 +21,7 @@ type eclipses struct {
 	eager int           // is cut off from it first, and wants to lead
 	until time.Duration // clients ask
 	lull  time.Duration // nobody else writes until then: who wants to lead may hold all that there is
-	due   time.Duration // when what the others ask the eager one arrives, of a stir
+	held  []int32       // letters: what the others ask the eager one while nobody hears the leader
 	late  bool          // what the leader is answered takes long
 	stage stage
 }
@@ -84,6 +84,7 @@ func (w *World) approach() {
 // eclipse begins one.
 func (w *World) eclipse() {
 	e := &w.eclipses
+	w.release(0)
 	if e.stage = stageNone; e.every == 0 {
 		return
 	}
@@ -98,9 +99,9 @@ func (w *World) eclipse() {
 	n := w.nodes[w.find(pickNode(&e.dice, others))]
 	e.node, e.life, e.eager, e.stage = leader.index, leader.life, n.index, stageBegun
 	after := e.dice.between(w.election(), 3*w.election())
-	if e.late = false; e.dice.below(3) == 0 {
+	if e.late = false; e.dice.below(5) < 2 {
 		after = 3 * w.election()
-		e.stage, e.due = stageStir, w.now+e.dice.between(9*w.election()/5, 14*w.election()/5)
+		e.stage = stageStir
 		for _, id := range others {
 			w.shutBoth(leader.index, w.find(id), w.now+after)
 		}
@@ -142,8 +143,8 @@ func (w *World) shutBoth(a, b int, until time.Duration) {
 // slow has what is sent over a link from now on take long.
 func (w *World) slow(from, to int, until time.Duration) { w.network.link(from, to).slow = until }
 
-// stir looks at what is sent while an eclipse is on, and tells by how much it comes later than it would.
-func (w *World) stir(m *raft.Message, from, to int) (late time.Duration) {
+// stir looks at what is sent while an eclipse is on, and tells whether it is to be held.
+func (w *World) stir(m *raft.Message, from, to int) (hold bool) {
 	e := &w.eclipses
 	switch {
 	case e.every == 0:
@@ -161,14 +162,24 @@ func (w *World) stir(m *raft.Message, from, to int) (late time.Duration) {
 				w.network.link(e.eager, i).shut = w.now + 2*w.trouble.latency + 1
 			}
 		}
+		beat := time.Duration(w.options.HeartbeatTicks) * w.options.Tick
+		w.release(e.dice.between(2*beat, 7*beat))
 	case m.Type == raft.MsgPreVote && e.stage == stageStir && to == e.eager:
 		// It comes when its sender asks for nothing any more.
-		return max(0, e.due-w.now)
+		return true
 	case m.Type == raft.MsgPreVoteReply && m.Reject && e.stage == stageEnding && from == e.eager && to != e.node:
 		// The new term gets about. The leader is not to hear of it.
 		w.darken(e.dice.between(w.election(), 2*w.election()))
 	}
-	return late
+	return false
+}
+
+// release lets go, a while from now, of what was held.
+func (w *World) release(d time.Duration) {
+	for _, i := range w.eclipses.held {
+		w.schedule(event{at: w.now + d, kind: evDeliver, ref: i})
+	}
+	w.eclipses.held = w.eclipses.held[:0]
 }
 
 // dark cuts the leader off and has clients ask, if it still leads.
@@ -211,6 +222,7 @@ func (w *World) dark(eclipse uint64) {
 func (w *World) darken(d time.Duration) {
 	e := &w.eclipses
 	e.stage, e.until = stageDark, w.now+d
+	w.release(0)
 	deaf := !e.late && e.dice.below(3) > 0
 	for i := range w.nodes {
 		if i == e.node {

@@ -203,7 +203,7 @@ func (w *World) post(i int32) {
 	}
 	to := w.nodes[l.to]
 	l.life, l.term = to.life, to.term
-	late := w.stir(&l.m, l.from, l.to)
+	hold := w.stir(&l.m, l.from, l.to)
 	if !net.link(l.from, l.to).open(w.now) {
 		net.drop(i)
 		return
@@ -213,18 +213,22 @@ func (w *World) post(i int32) {
 		net.drop(i)
 		return
 	}
-	w.carry(i, late)
+	if hold {
+		w.eclipses.held = append(w.eclipses.held, i)
+		return
+	}
+	w.carry(i)
 	if net.dice.hit(w.trouble.duplicate) {
 		w.reached.Duplicated++
 		net.letters[i].copies++
-		w.carry(i, 0)
+		w.carry(i)
 	}
 }
 
-// carry has one copy of a letter arrive later, and by so much later still.
-func (w *World) carry(i int32, late time.Duration) {
+// carry has one copy of a letter arrive later.
+func (w *World) carry(i int32) {
 	net := &w.network
-	at := w.now + late + net.dice.between(w.trouble.latency/8, w.trouble.latency)
+	at := w.now + net.dice.between(w.trouble.latency/8, w.trouble.latency)
 	switch link := net.link(net.letters[i].from, net.letters[i].to); {
 	case link.slow > w.now:
 		at += net.dice.between(50*time.Millisecond, 900*time.Millisecond)

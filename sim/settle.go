@@ -116,6 +116,7 @@ func (w *World) heal() {
 	for i := range w.network.links {
 		w.network.links[i].cut, w.network.links[i].shut, w.network.links[i].slow = false, 0, 0
 	}
+	w.release(0)
 	w.loseHeld()
 	for _, n := range w.nodes {
 		n.disk.full = false

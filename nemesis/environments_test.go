@@ -125,6 +125,7 @@ func tryAll(t *testing.T, c cluster.Cluster) {
 			}
 			if restless, ok := installed.(nemesis.Restless); ok {
 				restless.Act(ctx) // up
+				awaitLife(t, c, out.Targets[0])
 				restless.Act(ctx) // and down again
 			}
 			cancel()
@@ -147,6 +148,15 @@ func tryAll(t *testing.T, c cluster.Cluster) {
 			require.Empty(t, c.(cluster.Watcher).Unexpected())
 		})
 	}
+}
+
+// awaitLife waits until a node answers: only then has it counted its start.
+func awaitLife(t *testing.T, c cluster.Cluster, id string) {
+	at := slices.IndexFunc(c.Nodes(), func(n cluster.Node) bool { return n.ID == id })
+	require.Eventually(t, func() bool {
+		_, err := ask(c.Nodes()[at])
+		return err == nil
+	}, 10*time.Second, 10*time.Millisecond)
 }
 
 // ask returns how often the node has been started.

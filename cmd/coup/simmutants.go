@@ -25,6 +25,7 @@ import (
 const (
 	sweepGrace  = 30 * time.Second // beyond its budget
 	sweepMemory = 3 << 30          // bytes
+	shareAlone  = 6                // of the budget that one kind of check has alone
 )
 
 // sighting is how one sweep over a mutant came out.
@@ -155,7 +156,8 @@ func (s specimen) row() []string {
 func (c *campaign) page(rows [][]string) string {
 	return fmt.Sprintf(`Each row is a patch in the folder mutants, built into the simulator and swept over seeds, from seed %d on,
 on one core: until any check caught it, with what clients see alone, and with what a healthy cluster
-owes alone. The figures are runs of about 2,000 operations; - stands for not seen within the budget.
+owes alone. The figures are runs of about 2,000 operations; - stands for not seen within a sixth of the
+mutant's budget.
 
 `, c.seed) + markdown(rows)
 }
@@ -226,10 +228,10 @@ func (c *campaign) examine(ctx context.Context, m mutants.Mutant) specimen {
 	if s.first, s.err = c.sweep(ctx, binary, m.Sweep, "", budget); s.err != nil || c.quick {
 		return s
 	}
-	if s.seen, s.err = c.sweep(ctx, binary, m.Sweep, sweep.Linearizability, budget/3); s.err != nil {
+	if s.seen, s.err = c.sweep(ctx, binary, m.Sweep, sweep.Linearizability, budget/shareAlone); s.err != nil {
 		return s
 	}
-	s.missed, s.err = c.sweep(ctx, binary, m.Sweep, sweep.Liveness, budget/3)
+	s.missed, s.err = c.sweep(ctx, binary, m.Sweep, sweep.Liveness, budget/shareAlone)
 	return s
 }
 

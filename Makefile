@@ -39,7 +39,6 @@ lint: ## gofmt, go vet, staticcheck
 	go tool staticcheck ./...
 
 mutants: build ## seeded bugs: each must be caught, and the real node must pass the same run
-	bin/coup mutants --env sim --write docs/mutants.md
 	bin/coup mutants --env sim --quick --seed 1
 	bin/coup mutants --env netns
 

@@ -67,6 +67,14 @@ func (d *database) restart(files *vfs.MemFS) error {
 // crash has the power fail in the midst of the next write, or while nothing is written when next is nil. Before it
 // the store must hold what before does; after it, that or what it is with the write.
 func (d *database) crash(before *store.Memory, next *write) error {
+	// Some of what is there nobody has synced: chunks that were received. The disk kept them, and so must this.
+	state, err := before.Load()
+	if err == nil && state.HardState != (raft.HardState{}) {
+		err = d.store.Save(&state.HardState, nil)
+	}
+	if err != nil {
+		return err
+	}
 	good := d.image(0)
 	torn := d.image(pick(&d.dice, 0, 50, 100))
 	allowed := []*store.Memory{before}

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"coup/history"
@@ -31,6 +32,7 @@ func (w *World) Settle() error {
 	if !w.within(leaderWithin*election, func() bool { return w.leader() != nil }) {
 		return w.owed("L1", "no leader that all follow %v after healing", leaderWithin*election)
 	}
+	w.introduce()
 	if !w.probed(answerWithin * election) {
 		return w.owed("L2", "no write was answered within %v of the leader's election", answerWithin*election)
 	}
@@ -59,6 +61,22 @@ func (w *World) Settle() error {
 		return w.owed("L4", "the term grew from %d to %d within %v although nothing was wrong", before, after, stableFor*election)
 	}
 	return w.Err()
+}
+
+// introduce tells read-only peers of the members that there are. Before there was a leader nobody knew for sure.
+func (w *World) introduce() {
+	members, _ := w.inForce()
+	known := members.Replicated()
+	for _, n := range w.nodes {
+		if !n.readOnly || !n.alive() || !members.IsReadOnly(n.id) || slices.Equal(n.upstreams, known) {
+			continue
+		}
+		n.upstreams, n.killed = known, true
+		w.crash(n)
+		n.killed = false
+		// What it comes to is noted there.
+		_ = w.restart(n)
+	}
 }
 
 // succeeds has the leader hear nobody for a while, though all hear it, and tells whether the others come

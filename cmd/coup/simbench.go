@@ -20,7 +20,7 @@ import (
 func benchRun(seed uint64) sweep.Run {
 	o := runner.Defaults()
 	o.Seed, o.Environment, o.Nodes, o.Concurrency = seed, simulated, 5, 10
-	o.Rate, o.WarmUp, o.Interval, o.Duration = 180, time.Second, 1400*time.Millisecond, 18*time.Second
+	o.Rate, o.WarmUp, o.Interval, o.Duration = 200, time.Second, 1400*time.Millisecond, 22*time.Second
 	o.Trouble = sim.Troubles()
 	return sweep.Run{Options: o, Faults: nemesis.All()}
 }

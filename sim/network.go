@@ -213,6 +213,10 @@ func (w *World) post(i int32) {
 		net.drop(i)
 		return
 	}
+	if w.hand != nil {
+		w.hand.fly(i)
+		return
+	}
 	if hold {
 		w.eclipses.held = append(w.eclipses.held, i)
 		return

@@ -20,6 +20,8 @@ type node struct {
 	disk    *disk
 	replica *replica.Replica // nil while it is dead
 	life    uint32           // counts processes
+	died    error            // why the last process ended by itself
+	armed   []Armed          // by Hand
 	pid     int
 	wiped   int // how often its disk was emptied
 
@@ -73,6 +75,7 @@ const (
 	outRequest outKind = iota // ref is a letter, id its request
 	outReply                  // ref is a letter
 	outAnswer                 // ref is a reply
+	outTold                   // ref is a call of Hand
 )
 
 // work is what waits for a process.
@@ -96,6 +99,7 @@ const (
 	workSession
 	workStale
 	workTransfer // ref is a node
+	workHand     // ref is a call of Hand
 )
 
 // maxMissedTicks bounds how many ticks a process gets at once when it was stopped for long.
@@ -125,7 +129,8 @@ func (w *World) start(n *node) error {
 		w.fail("disk", "%s starts although %s on its disk has a flipped bit", n.id, n.damaged)
 		return w.failure
 	}
-	n.last, n.term = state.Last, state.HardState.Term
+	n.last, n.term, n.died = state.Last, state.HardState.Term, nil
+	n.disk.written = state.HardState
 	voters := w.voters
 	if n.joins {
 		voters = nil
@@ -139,7 +144,7 @@ func (w *World) start(n *node) error {
 		ID: n.id, Voters: voters, Upstreams: n.upstreams, Store: disk, Bus: peers, Seed: w.seeds.next(), Observer: witness{n},
 		ElectionTicks: w.options.ElectionTicks, HeartbeatTicks: w.options.HeartbeatTicks, Tick: w.options.Tick,
 		LeaseDrift: w.trouble.drift, MaxLeaderTicks: w.operators.maxReign, AtMaxReign: w.operators.atMaxReign,
-		Snapshots: w.operators.snapshots,
+		Snapshots: w.operators.snapshots, PromotionLag: w.operators.promotionLag,
 	})
 	if err != nil {
 		n.replica = nil
@@ -148,6 +153,10 @@ func (w *World) start(n *node) error {
 	n.busy = n.cursor
 	w.trace.note(w.now, "starts", n, uint64(n.life))
 	w.judgeStart(n)
+	if w.hand != nil {
+		n.waits = n.busy > w.now
+		return nil
+	}
 	phase := w.trouble.dice.between(0, n.rate)
 	w.schedule(event{at: w.now + phase, kind: evTick, node: uint8(n.index), id: uint64(n.life)})
 	if n.waits = n.busy > w.now; n.waits {
@@ -169,6 +178,10 @@ func (n *node) idle() bool { return !n.frozen && !n.stalled && !n.waits }
 
 func (w *World) tick(n *node) {
 	w.schedule(event{at: w.now + n.rate, kind: evTick, node: uint8(n.index), id: uint64(n.life)})
+	w.tickNow(n)
+}
+
+func (w *World) tickNow(n *node) {
 	w.trace.mix(uint64(w.now) ^ uint64(n.index))
 	if !n.idle() {
 		n.missed = min(n.missed+1, maxMissedTicks)
@@ -233,6 +246,8 @@ func (w *World) take(n *node, x work) {
 		if n.replica.Transfer(w.nodes[x.ref].id) == nil {
 			w.reached.Transfers++
 		}
+	case workHand:
+		w.hand.calls[x.ref](n)
 	}
 }
 
@@ -253,9 +268,14 @@ func (n *node) say(o out) { n.said = append(n.said, o) }
 func (w *World) process(n *node) {
 	err := n.replica.Process()
 	n.busy = n.cursor
+	if errors.Is(err, errCrash) {
+		w.leave(n, n.early)
+		w.crash(n)
+		return
+	}
 	if n.writes == 0 {
 		n.early = len(n.said)
-	} else if err == nil {
+	} else if err == nil && w.hand == nil {
 		n.doom = w.trouble.doom(w, n)
 		if n.doom == doomAtOnce {
 			w.crash(n)
@@ -296,6 +316,8 @@ func (w *World) leave(n *node, count int) {
 			w.post(o.ref)
 		case outAnswer:
 			w.schedule(event{at: w.now + w.clients.latency(w), kind: evAnswer, ref: o.ref})
+		case outTold:
+			w.hand.calls[o.ref](n)
 		}
 	}
 	n.said, n.early = n.said[:copy(n.said, n.said[count:])], 0
@@ -376,9 +398,10 @@ func (w *World) bury(n *node) {
 	n.frozen, n.stalled, n.waits, n.doom, n.missed = false, false, false, doomNone, 0
 	net := &w.network
 	for _, o := range n.said {
-		if o.kind == outAnswer {
+		switch o.kind {
+		case outAnswer:
 			w.clients.drop(o.ref)
-		} else {
+		case outRequest, outReply:
 			net.drop(o.ref)
 		}
 	}
@@ -407,6 +430,7 @@ func (w *World) bury(n *node) {
 // was asked for.
 func (w *World) die(n *node, err error) {
 	w.trace.note(w.now, "dies", n, 0)
+	n.died = err
 	expected := errors.Is(err, errSync) || errors.Is(err, errFull) || errors.Is(err, raft.ErrReignOver)
 	if errors.Is(err, raft.ErrReignOver) {
 		w.reached.Exits++
@@ -436,7 +460,7 @@ func (w *World) restart(n *node) error {
 		if again {
 			w.reached.Restarts++
 		}
-	case errors.Is(err, errFull), errors.Is(err, errSync):
+	case errors.Is(err, errFull), errors.Is(err, errSync), errors.Is(err, errCrash):
 		w.bury(n)
 		w.trouble.revive(w, n)
 	case errors.As(err, &corrupt) && n.damaged != "":

@@ -180,7 +180,7 @@ func (d *disk) write(x write, synced bool) error {
 		return errFull
 	}
 	what := noAction
-	if w.hand != nil {
+	if w.byHand() {
 		what = w.hand.atWrite(n, &x)
 	}
 	if what == CrashBefore {
@@ -279,7 +279,7 @@ func (d *disk) crash(dice *dice) error {
 	pending := len(d.journal) - n
 	kept := 0
 	if pending > 0 {
-		if kept = min(d.kept, pending); d.world.hand == nil {
+		if kept = min(d.kept, pending); !d.world.byHand() {
 			kept = pick(dice, 0, 0, pending, dice.below(pending+1))
 		}
 		if lost := pending - kept; lost > 0 {

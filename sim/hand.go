@@ -36,6 +36,8 @@ type Hand struct {
 	ticks   int      // of all nodes
 	sent    uint64
 
+	released bool // the world goes on by itself
+
 	// Sent, if not nil, is asked about each message when it leaves.
 	Sent func(*raft.Message) Treatment
 
@@ -108,6 +110,9 @@ func (h *Hand) take(w *World, o *HandOptions) {
 	p.maxReign, p.atMaxReign, p.snapshots, p.promotionLag = o.MaxLeaderTicks, o.AtMaxReign, o.Snapshots, o.PromotionLag
 	w.session.begun = true
 }
+
+// byHand tells whether nothing happens by itself.
+func (w *World) byHand() bool { return w.hand != nil && !w.hand.released }
 
 // name is what a node is called.
 func (h *Hand) name(i int) raft.NodeID {
@@ -351,10 +356,10 @@ func (h *Hand) Damage(i int) (what string, err error) {
 // Settle needs it.
 func (h *Hand) Release() {
 	w := h.World
-	if w.hand == nil {
+	if h.released {
 		return
 	}
-	w.hand = nil
+	h.released = true
 	w.trouble.latency, w.trouble.quick = 2*time.Millisecond, time.Millisecond
 	for _, f := range h.flights {
 		w.carry(f.letter)
@@ -452,15 +457,16 @@ func (h *Hand) Order(i int, order func(*replica.Replica) error, done func(error)
 
 // Look is what can be seen of a node.
 type Look struct {
-	ID       raft.NodeID
-	Alive    bool
-	Paused   bool
-	Hangs    bool             // it waits for its disk
-	Replica  *replica.Replica // nil when it is dead; to look at
-	Lives    int              // processes so far
-	ReadOnly bool
-	Died     error // why its last process ended by itself; nil when it did not
-	Durable  Durable
+	ID        raft.NodeID
+	Alive     bool
+	Paused    bool
+	Hangs     bool             // it waits for its disk
+	Replica   *replica.Replica // nil when it is dead; to look at
+	Processes int              // so far
+	Full      bool             // its disk
+	ReadOnly  bool
+	Died      error // why its last process ended by itself; nil when it did not
+	Durable   Durable
 }
 
 // Durable is what a node's disk holds for certain.
@@ -474,7 +480,7 @@ func (h *Hand) Look(i int) Look {
 	n := h.nodes[i]
 	p := platter{n.disk}
 	return Look{
-		ID: n.id, Alive: n.alive(), Paused: n.frozen, Hangs: n.waits, Replica: n.replica, Lives: int(n.life), ReadOnly: n.readOnly,
+		ID: n.id, Alive: n.alive(), Paused: n.frozen, Hangs: n.waits, Replica: n.replica, Processes: n.processes, Full: n.disk.full, ReadOnly: n.readOnly,
 		Died: n.died, Durable: Durable{HardState: n.disk.show().state, Base: p.BaseIndex(), Last: p.LastIndex()},
 	}
 }

@@ -213,7 +213,7 @@ func (w *World) post(i int32) {
 		net.drop(i)
 		return
 	}
-	if w.hand != nil {
+	if w.byHand() {
 		w.hand.fly(i)
 		return
 	}

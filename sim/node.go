@@ -14,16 +14,17 @@ import (
 
 // node is one node's machine: its disk, and the process while it lives.
 type node struct {
-	world   *World
-	id      raft.NodeID
-	index   int
-	disk    *disk
-	replica *replica.Replica // nil while it is dead
-	life    uint32           // counts processes
-	died    error            // why the last process ended by itself
-	armed   []Armed          // by Hand
-	pid     int
-	wiped   int // how often its disk was emptied
+	world     *World
+	id        raft.NodeID
+	index     int
+	disk      *disk
+	replica   *replica.Replica // nil while it is dead
+	life      uint32           // counts processes
+	processes int              // so far
+	died      error            // why the last process ended by itself
+	armed     []Armed          // by Hand
+	pid       int
+	wiped     int // how often its disk was emptied
 
 	state     uint64   // hash of what its state machine holds
 	inquiries []uint64 // rounds that came in the turn under way; answered after it
@@ -116,6 +117,7 @@ func (w *World) addNode(id raft.NodeID) *node {
 // start starts a process on what the disk holds.
 func (w *World) start(n *node) error {
 	n.life++
+	n.processes++
 	w.pids++
 	n.pid = w.pids
 	n.begin()
@@ -153,7 +155,7 @@ func (w *World) start(n *node) error {
 	n.busy = n.cursor
 	w.trace.note(w.now, "starts", n, uint64(n.life))
 	w.judgeStart(n)
-	if w.hand != nil {
+	if w.byHand() {
 		n.waits = n.busy > w.now
 		return nil
 	}
@@ -275,7 +277,7 @@ func (w *World) process(n *node) {
 	}
 	if n.writes == 0 {
 		n.early = len(n.said)
-	} else if err == nil && w.hand == nil {
+	} else if err == nil && !w.byHand() {
 		n.doom = w.trouble.doom(w, n)
 		if n.doom == doomAtOnce {
 			w.crash(n)

@@ -117,7 +117,7 @@ type World struct {
 	eclipses  eclipses
 	seeds     dice // of replicas
 
-	hand *Hand // drives the world; nil when it goes by itself
+	hand *Hand // drives the world, or did; nil when nobody ever has
 }
 
 var _ runner.World = (*World)(nil)

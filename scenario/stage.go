@@ -25,6 +25,9 @@ type stage struct {
 	clock      []int // rates of the nodes' clocks, in percent
 	owed       []int // time that a node's clock has not ticked yet, in percent of a tick
 
+	line     *Line        // that is played
+	failed   *sim.Failure // how the world failed, if it did
+
 	out      strings.Builder
 	expected string // the check that is to fail
 	unhealed bool   // nothing is owed at the end

@@ -24,6 +24,7 @@ func (w *World) spoil(n *node) {
 	}
 	w.crash(n)
 	n.damaged = n.disk.damage(&t.dice)
+	w.options.Script.happens(n, "corrupt")
 	w.trace.note(w.now, "disk has a flipped bit", n, uint64(len(n.damaged)))
 }
 

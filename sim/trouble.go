@@ -189,6 +189,7 @@ func (w *World) happen(what int) {
 	t := &w.trouble
 	if what >= troubleEmpty {
 		w.nodes[what-troubleEmpty].disk.full = false
+		w.options.Script.fills(w.nodes[what-troubleEmpty], false)
 		return
 	}
 	w.again(what)
@@ -218,6 +219,7 @@ func (w *World) happen(what int) {
 	case troubleFull:
 		if t.fill > 0 {
 			n.disk.full = true
+			w.options.Script.fills(n, true)
 			w.reached.FullDisks++
 			w.schedule(event{at: w.now + t.dice.long(10*time.Millisecond, 3*time.Second), kind: evTrouble, ref: int32(troubleEmpty + n.index)})
 		}

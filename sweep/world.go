@@ -11,9 +11,11 @@ import (
 type World struct{ *sim.World }
 
 // NewWorld makes the world of a run. In one that is unchecked no invariant is looked at.
-func NewWorld(o runner.Options, unchecked bool) (World, error) {
+func NewWorld(o runner.Options, unchecked bool) (World, error) { return newWorld(o, unchecked, nil) }
+
+func newWorld(o runner.Options, unchecked bool, script *sim.Script) (World, error) {
 	w, err := sim.New(sim.Options{
-		Seed: o.Seed, Nodes: o.Nodes, OpTimeout: o.OpTimeout, Trouble: o.Trouble, Store: o.Store, Unchecked: unchecked,
+		Seed: o.Seed, Nodes: o.Nodes, OpTimeout: o.OpTimeout, Trouble: o.Trouble, Store: o.Store, Unchecked: unchecked, Script: script,
 	})
 	return World{w}, err
 }

@@ -18,6 +18,12 @@ func places(w []string) (at []int) {
 	if len(w) < 2 || w[0] == "cluster" {
 		return nil
 	}
+	if w[0] == "perhaps" || w[0] == "try" {
+		for _, i := range places(w[1:]) {
+			at = append(at, i+1)
+		}
+		return at
+	}
 	expected := slices.Contains(nodeVerbs, w[0]) || w[0] == "tick" && len(w) > 2 && isNodes(w[2]) || w[0] == "new"
 	for i := 1; i < len(w); i++ {
 		head, _, dotted := strings.Cut(w[i], ".")

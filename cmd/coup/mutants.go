@@ -49,6 +49,12 @@ is did not pass.`,
 			if c.quick && c.write != "" {
 				return &usageError{errors.New("--write: the page needs all columns, so not with --quick")}
 			}
+			if c.shrink || c.play {
+				if c.environment != simulated || c.jobs < 1 || c.budget < 0 {
+					return &usageError{errors.New("--shrink and --play are for --env sim, with --jobs of at least 1")}
+				}
+				return c.shortScenarios(cmd.Context(), newTerminal(os.Stdout))
+			}
 			if c.environment == simulated {
 				return c.simulate(cmd.Context(), newTerminal(os.Stdout))
 			}
@@ -69,6 +75,9 @@ is did not pass.`,
 	flags.IntVar(&c.jobs, "jobs", runtime.GOMAXPROCS(0), "in sim: mutants at a time, each on one core")
 	flags.DurationVar(&c.budget, "budget", 0, "in sim: how long a mutant is looked for by each check; its own budget when not given")
 	flags.IntVar(&c.benignSeeds, "benign-seeds", 300, "in sim: how many runs must not flag a benign mutant, and the program as it is")
+	flags.BoolVar(&c.shrink, "shrink", false, "in sim: cut a run that each mutant fails down to a scenario, write it, and play it; see coup shrink")
+	flags.BoolVar(&c.play, "play", false, "in sim: play each mutant's scenario, which must fail with the bug and pass without it")
+	flags.StringVar(&c.scenarios, "scenarios", "scenario/testdata/mutants", "in sim: folder of these scenarios")
 	flags.StringVar(&c.write, "write", "", "in sim: page to write the table into, between its markers")
 	return cmd
 }
@@ -104,6 +113,9 @@ type campaign struct {
 	benignSeeds int
 	write       string
 	quick       bool
+	shrink      bool
+	play        bool
+	scenarios   string
 }
 
 // attempt is how the runs against one node came out.

@@ -8,6 +8,7 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 
@@ -113,38 +114,54 @@ func (f *shrinkFlags) run(ctx context.Context, args []string) error {
 			return fmt.Errorf("write the run: %w", err)
 		}
 	}
-	var shrunk shrink.Shrunk
-	var from found
-	for _, from = range failures {
-		if shrunk, err = shrink.Shrink(from.lines, from.check, o); err == nil {
-			break
-		}
-		if !errors.Is(err, shrink.ErrNotSame) {
-			return err
-		}
-	}
+	result, err := cutDown(failures, o)
 	if err != nil {
-		return fmt.Errorf("%s: %w", from.source, err)
+		return err
 	}
-	return f.tell(t, shrunk, from)
+	return f.tell(t, result)
+}
+
+// cutDown cuts the first of several failing runs down that fails in the same way when it is played by hand. Where none
+// does, the first that fails in another way has to do.
+func cutDown(failures []found, o shrink.Options) (result shrunkFile, err error) {
+	result.Failed = len(failures)
+	instead := slices.Clone(failures)
+	for i, from := range failures {
+		r := scenario.Replay(from.lines, scenario.Options{})
+		if instead[i].check = r.Check; r.Check == from.check {
+			result.Replayed++
+		}
+	}
+	for _, from := range append(failures, instead...) {
+		if from.check == "" {
+			continue
+		}
+		if result.Shrunk, err = shrink.Shrink(from.lines, from.check, o); err == nil {
+			result.Source = from.source
+			return result, nil
+		}
+		err = fmt.Errorf("%s: %w", from.source, err)
+	}
+	return result, err
 }
 
 // shrunkFile is what --json prints.
 type shrunkFile struct {
 	shrink.Shrunk
 	Source   string `json:"source"`
-	Scenario string `json:"scenario"`
+	Failed   int    `json:"failed"`   // runs that were found
+	Replayed int    `json:"replayed"` // of these, played by hand, failed in the same way
 }
 
-func (f *shrinkFlags) tell(t *terminal, shrunk shrink.Shrunk, from found) error {
-	text := shrunk.Scenario("Again: " + from.source)
+func (f *shrinkFlags) tell(t *terminal, shrunk shrunkFile) error {
+	text := shrunk.Scenario("Again: " + shrunk.Source)
 	if f.out != "" {
 		if err := os.WriteFile(f.out, []byte(text), 0o644); err != nil {
 			return fmt.Errorf("write the scenario: %w", err)
 		}
 	}
 	if f.json {
-		return json.NewEncoder(os.Stdout).Encode(shrunkFile{shrunk, from.source, text})
+		return json.NewEncoder(os.Stdout).Encode(shrunk)
 	}
 	t.Printf("%s", text)
 	how := "cut from the run"

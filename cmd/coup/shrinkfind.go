@@ -42,7 +42,7 @@ func (f *shrinkFlags) search(ctx context.Context) (all []found, err error) {
 	take := func() (seed uint64, more bool) {
 		mu.Lock()
 		defer mu.Unlock()
-		if len(all) >= f.hunt || err != nil || ctx.Err() != nil || len(all) > 0 && time.Since(began) > f.budget/4 || time.Since(began) > f.budget {
+		if len(all) >= f.hunt || err != nil || ctx.Err() != nil || len(all) > 0 && time.Since(began) > f.budget/4 || time.Since(began) > 10*f.budget {
 			return 0, false
 		}
 		next++
@@ -69,6 +69,9 @@ func (f *shrinkFlags) search(ctx context.Context) (all []found, err error) {
 		})
 	}
 	running.Wait()
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
 	if len(all) == 0 && err == nil {
 		err = fmt.Errorf("nothing is wrong with %d runs", next-f.options.First)
 	}

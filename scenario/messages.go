@@ -118,12 +118,14 @@ func (p *parser) messages() (m messages, err error) {
 	if !p.more() {
 		return m, p.wanted("a kind of message", names...)
 	}
-	m.word = p.tokens[p.at].text
-	var ok bool
-	if m.kind, ok = messageKind(m.word); !ok || p.tokens[p.at].quoted {
-		return m, p.wanted("a kind of message", names...)
+	if m.word = "message"; !p.peek("among") && !p.peek("from") && !p.peek("to") {
+		m.word = p.tokens[p.at].text
+		var ok bool
+		if m.kind, ok = messageKind(m.word); !ok || p.tokens[p.at].quoted {
+			return m, p.wanted("a kind of message", names...)
+		}
+		p.at++
 	}
-	p.at++
 	for {
 		var into **selector
 		switch {

@@ -52,7 +52,7 @@ func verbs() []verb {
 		{"hold", messageUsage("hold"), "Keeps messages from arriving until they are delivered or released.", parseHold},
 		{"duplicate", messageUsage("duplicate"), "Has messages arrive twice.", parseDuplicate},
 		{"delay", []string{"delay next [N] MESSAGES by N", "delay every MESSAGES by N"}, "Has messages take so many ticks more.", parseDelay},
-		{"deliver", []string{"deliver MESSAGES", "deliver [Nth] [last] MESSAGES", "deliver all [MESSAGES]"}, "Brings the oldest message of a kind, the 2nd, the last or the 2nd last, or all until there is none, held or not.", parseDeliver},
+		{"deliver", []string{"deliver MESSAGES", "deliver [Nth] [last] MESSAGES", "deliver all [MESSAGES]"}, "Brings the oldest message of a kind, the 2nd, the last or the 2nd last, or all until there is none, held or not: `append`, `append from 0 to 1`, or `append among 0,1`.", parseDeliver},
 		{"release", []string{"release [MESSAGES]"}, "Ends the holding of messages under way.", parseRelease},
 		{"give", []string{"give up NODES to NODES", "give up oldest NODES to NODES"}, "Has what nodes asked others, and that has no answer yet, time out; or the oldest of it.", parseGiveUp},
 

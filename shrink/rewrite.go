@@ -113,6 +113,9 @@ func messageOf(w []string) (kind string, at int) {
 	}
 	for i, word := range w {
 		if (word == "from" || word == "to" || word == "among") && i > 1 {
+			if w[i-1] == "all" {
+				return "", 0
+			}
 			return w[i-1], i - 1
 		}
 	}

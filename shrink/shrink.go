@@ -272,7 +272,7 @@ func kindsOf(line string) (kinds []string) {
 		}
 	case "deliver", "duplicate":
 		for i, word := range w {
-			if word == "from" && i+3 < len(w) {
+			if word == "from" && i+3 < len(w) && w[i-1] != "all" {
 				kinds = append(kinds, w[i-1], "link "+w[i+1]+" "+w[i+3], w[i-1]+" "+w[i+1]+" "+w[i+3])
 			}
 		}

@@ -8,7 +8,7 @@ import (
 )
 
 // nodeWords are the words after which nodes come.
-var nodeWords = []string{"from", "to", "among", "at", "of", "up", "oldest", "add", "remove", "promote", "demote", "|"}
+var nodeWords = []string{"from", "to", "among", "at", "of", "up", "oldest", "add", "remove", "promote", "demote", "be", "|"}
 
 // nodeVerbs are the verbs after which nodes come.
 var nodeVerbs = []string{"campaign", "crash", "start", "wipe", "pause", "resume", "flush", "corrupt", "isolate", "partition", "heal", "cut"}

@@ -12,11 +12,15 @@ type Test func(lines []string) (kept []string, fails bool)
 // Reduce leaves out what it can of lines that fail, from the end to the beginning, first much at once and then line by
 // line: ddmin (Zeller and Hildebrandt, 2002) without its tests of single parts, which find nothing here. What it
 // returns is 1-minimal, unless more, which is asked before each test, said to stop: it fails, and without any one
-// line that keep does not hold back it does not.
-func Reduce(lines []string, workers int, keep func(line string) bool, more func() bool, test Test) []string {
+// line that keep does not hold back it does not. Each time that all parts of a size were tried, tidy may say the
+// same with fewer lines; nil for nothing to tidy.
+func Reduce(lines []string, workers int, keep func(line string) bool, more func() bool, tidy func([]string) []string, test Test) []string {
 	for size := max(1, len(lines)/2); ; {
 		before := len(lines)
 		lines = sweep(lines, size, workers, keep, more, test)
+		if tidy != nil && len(lines) < before {
+			lines = tidy(lines)
+		}
 		switch {
 		case !more():
 			return lines

@@ -33,7 +33,7 @@ func TestReduceFindsJustWhatMatters(t *testing.T) {
 	} {
 		for workers := 1; workers <= 3; workers++ {
 			t.Run(fmt.Sprintf("%s, %d workers", name, workers), func(t *testing.T) {
-				left := Reduce(numbers(100), workers, none, always, func(lines []string) ([]string, bool) {
+				left := Reduce(numbers(100), workers, none, always, nil, func(lines []string) ([]string, bool) {
 					for _, m := range matter {
 						if !slices.Contains(lines, m) {
 							return nil, false
@@ -57,7 +57,7 @@ func TestReduceIsOneMinimal(t *testing.T) {
 		}
 		return lines, sum%5 == 3 || len(lines) > 30
 	}
-	left := Reduce(numbers(60), 2, none, always, odd)
+	left := Reduce(numbers(60), 2, none, always, nil, odd)
 	_, fails := odd(left)
 	require.True(t, fails)
 	for i := range left {
@@ -68,7 +68,7 @@ func TestReduceIsOneMinimal(t *testing.T) {
 
 // What a test keeps less of than it was given is what is gone on with.
 func TestReduceGoesOnWithWhatIsKept(t *testing.T) {
-	left := Reduce(numbers(50), 2, none, always, func(lines []string) ([]string, bool) {
+	left := Reduce(numbers(50), 2, none, always, nil, func(lines []string) ([]string, bool) {
 		kept := slices.DeleteFunc(slices.Clone(lines), func(line string) bool { return strings.HasSuffix(line, "3") })
 		return kept, slices.Contains(lines, "20")
 	})
@@ -76,7 +76,7 @@ func TestReduceGoesOnWithWhatIsKept(t *testing.T) {
 }
 
 func TestReduceKeepsWhatItMust(t *testing.T) {
-	left := Reduce(numbers(20), 2, func(line string) bool { return line == "0" }, always, func(lines []string) ([]string, bool) {
+	left := Reduce(numbers(20), 2, func(line string) bool { return line == "0" }, always, nil, func(lines []string) ([]string, bool) {
 		return lines, slices.Contains(lines, "11")
 	})
 	require.Equal(t, []string{"0", "11"}, left)
@@ -86,7 +86,7 @@ func TestReduceKeepsWhatItMust(t *testing.T) {
 func TestReduceStops(t *testing.T) {
 	var asked atomic.Int64
 	matter := []string{"10", "90"}
-	left := Reduce(numbers(100), 1, none, func() bool { return asked.Add(1) < 6 }, func(lines []string) ([]string, bool) {
+	left := Reduce(numbers(100), 1, none, func() bool { return asked.Add(1) < 6 }, nil, func(lines []string) ([]string, bool) {
 		for _, m := range matter {
 			if !slices.Contains(lines, m) {
 				return nil, false

@@ -199,9 +199,10 @@ func (s *Shrinker) cut() {
 	for {
 		before := len(s.lines)
 		s.ticks()
+		s.coarsely()
 		s.kinds()
 		s.tell("by kind")
-		s.lines = Reduce(s.lines, s.o.Workers, first, s.more, s.test)
+		s.lines = Reduce(s.lines, s.o.Workers, first, s.more, s.tidy, s.test)
 		s.tell("line by line")
 		s.fewerTicks()
 		s.pairs()
@@ -211,6 +212,26 @@ func (s *Shrinker) cut() {
 			return
 		}
 	}
+}
+
+// manyLines is from where on a single test is dear.
+const manyLines = 200
+
+// coarsely leaves out large parts, where there are many lines.
+func (s *Shrinker) coarsely() {
+	for part := 2; part <= 32 && len(s.lines) > manyLines && s.more(); part *= 2 {
+		s.lines = sweep(s.lines, len(s.lines)/part, s.o.Workers, first, s.more, s.test)
+		s.ticks()
+		s.tell("large parts")
+	}
+}
+
+// tidy gathers ticks while lines are left out.
+func (s *Shrinker) tidy(lines []string) []string {
+	s.lines = lines
+	s.ticks()
+	s.tell("line by line")
+	return s.lines
 }
 
 // kinds leaves out all lines of a kind at once: the more lines the earlier.
@@ -223,7 +244,7 @@ func (s *Shrinker) kinds() {
 	}
 	var kinds []string
 	for k, n := range many {
-		if n > 1 {
+		if n > 1 && n > len(s.lines)/manyLines {
 			kinds = append(kinds, k)
 		}
 	}

@@ -34,13 +34,15 @@ tick 3 1
 start 4
 deliver all
 isolate 2
-tick 0,1,3,4 40
-tick 0,1,3,4 10
-deliver all among 0,1,3,4
-let heir be leader
-deliver all among 0,1,3,4
+tick 1,3 40
+let heir be 3
+campaign 3
+deliver all among 0,1,3
+tick 0,1,4 11
+campaign 3
+deliver all among 0,1,3
 client write k 813 at heir
-deliver all among 0,1,3,4
+deliver all among 0,1,3
 client read k by lease at 2
 tick 0 1
 tick 1 1`, "\n")

@@ -32,6 +32,9 @@ type Config struct {
 	Seed      uint64
 	Logger    *slog.Logger // nil for none
 	Observer  Observer     // nil for none
+	// Members is told the configuration that the node begins with, and each that takes its place, committed or
+	// not. It must not call the replica. Nil for none.
+	Members func(raft.Configuration)
 
 	// See raft.Config; zero is its default.
 	ElectionTicks  int
@@ -104,8 +107,10 @@ const (
 // Status is what a node says of itself.
 type Status struct {
 	raft.Status
-	StateHash uint64  // of the state at Applied: equal on all nodes
-	Reigns    []Reign // the latest terms that this process led, oldest first, at most 64
+	// ConfigurationIndex is that of the entry of Configuration: it is committed when that is at most Commit.
+	ConfigurationIndex uint64
+	StateHash          uint64  // of the state at Applied: equal on all nodes
+	Reigns             []Reign // the latest terms that this process led, oldest first, at most 64
 }
 
 // Reign is a term in which this process was the leader.
@@ -132,6 +137,7 @@ type Replica struct {
 	flights   flights
 	members   uint64 // index of the configuration that the bus knows
 	known     raft.Configuration
+	tell      func(raft.Configuration) // nil for none
 
 	snapshots Snapshots
 	taking    *taking
@@ -198,7 +204,10 @@ func New(c Config) (*Replica, error) {
 		id: c.ID, core: core, store: c.Store, state: fsm.NewKV(), bus: c.Bus, log: log, observer: c.Observer,
 		proposals: make(map[uint64]*proposal), asked: make(map[uint64]query),
 		snapshots: c.Snapshots, tick: uint64(c.Tick.Milliseconds()),
-		members: core.ConfigurationIndex(), known: core.Configuration(),
+		members: core.ConfigurationIndex(), known: core.Configuration(), tell: c.Members,
+	}
+	if r.tell != nil {
+		r.tell(r.known)
 	}
 	if state.Snapshot.Index > 0 {
 		if err := r.restore(state.Snapshot); err != nil {
@@ -392,6 +401,9 @@ func (r *Replica) noteMembers() {
 	before := r.known
 	r.known = r.core.Configuration()
 	r.log.Info("configuration", "index", index, "configuration", r.known)
+	if r.tell != nil {
+		r.tell(r.known)
+	}
 	for _, id := range before.Members() {
 		if r.known.Contains(id) {
 			continue
@@ -511,5 +523,8 @@ func (r *Replica) noteRole() {
 
 // Status describes the node.
 func (r *Replica) Status() Status {
-	return Status{Status: r.core.Status(), StateHash: r.state.Hash(), Reigns: slices.Clone(r.reigns)}
+	return Status{
+		Status: r.core.Status(), ConfigurationIndex: r.core.ConfigurationIndex(),
+		StateHash: r.state.Hash(), Reigns: slices.Clone(r.reigns),
+	}
 }

@@ -12,6 +12,7 @@ import (
 	"coup/raftnode/bus"
 	"coup/raftnode/fsm"
 	"coup/raftnode/raft"
+	"coup/raftnode/raft/confchange"
 	"coup/raftnode/replica"
 )
 
@@ -21,6 +22,10 @@ type Replica interface {
 	Receive(raft.Message)
 	Propose(fsm.Command, func(replica.Result, error))
 	Read(key string, how replica.Consistency, done func(replica.Result, error))
+	Change(changes []confchange.Change, done func(replica.Result, error))
+	Transfer(to raft.NodeID) error
+	StepDown() error
+	TakeSnapshot() error
 	Stale(key string) replica.Result
 	Process() error
 	Status() replica.Status
@@ -81,8 +86,10 @@ type request struct {
 	stale   bool
 	how     replica.Consistency // of a read that is not stale
 	command fsm.Command         // of a read only the key counts
-	size    int
-	done    chan outcome // has room for one
+	// order is what an operator asks for, in place of all that; nil for anything else.
+	order func(Replica, func(replica.Result, error))
+	size  int
+	done  chan outcome // has room for one
 
 	mu    sync.Mutex
 	taken bool // it reached the replica
@@ -180,6 +187,8 @@ func (q *request) begin(r Replica) {
 	done := func(res replica.Result, err error) { q.done <- outcome{res, err} }
 	switch {
 	case given:
+	case q.order != nil:
+		q.order(r, done)
 	case q.stale:
 		done(r.Stale(q.command.Key), nil)
 	case q.read:

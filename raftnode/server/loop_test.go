@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -13,6 +14,7 @@ import (
 	"coup/raftnode/bus"
 	"coup/raftnode/fsm"
 	"coup/raftnode/raft"
+	"coup/raftnode/raft/confchange"
 	"coup/raftnode/replica"
 )
 
@@ -27,6 +29,12 @@ type scripted struct {
 	decide    func(fsm.Command) outcome // nil leaves proposals pending
 	proposed  func()                    // called for each proposal, unless nil
 	state     replica.Status
+	// What an operator asks for: how it is begun, and what it was asked.
+	change   func(s *scripted, changes []confchange.Change) outcome
+	begin    func(s *scripted) error
+	ordered  string
+	statuses func(asked int) replica.Status // in place of state, unless nil
+	asked    int
 }
 
 type proposal struct {
@@ -65,7 +73,30 @@ func (s *scripted) Process() error {
 	return nil
 }
 
-func (s *scripted) Status() replica.Status { return s.state }
+func (s *scripted) Status() replica.Status {
+	if s.statuses == nil {
+		return s.state
+	}
+	s.asked++
+	return s.statuses(s.asked)
+}
+
+func (s *scripted) Change(changes []confchange.Change, done func(replica.Result, error)) {
+	s.locked(func() { s.ordered = fmt.Sprint("change ", changes) })
+	if s.change != nil {
+		o := s.change(s, changes)
+		done(o.result, o.err)
+	}
+}
+
+func (s *scripted) Transfer(to raft.NodeID) error { return s.order("transfer " + string(to)) }
+func (s *scripted) StepDown() error               { return s.order("step down") }
+func (s *scripted) TakeSnapshot() error           { return s.order("snapshot") }
+
+func (s *scripted) order(what string) error {
+	s.locked(func() { s.ordered = what })
+	return s.begin(s)
+}
 
 func (s *scripted) locked(f func()) {
 	s.mu.Lock()

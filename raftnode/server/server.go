@@ -11,8 +11,10 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"coup/raftnode/api"
 	"coup/raftnode/bus"
 	"coup/raftnode/raft"
+	"coup/raftnode/replica"
 )
 
 // Options are what the HTTP API is made of.
@@ -27,7 +29,11 @@ type Options struct {
 	Version   string
 	// PID is told in the status, so that whoever watches from outside knows a restarted process.
 	PID int
-	// RequestTimeout is how long a request about a key may wait. Zero is 4 s.
+	// Standing tells how the node stands to its cluster, given the configuration in force, its index and what is
+	// committed; nil knows nothing of that. begun is false as long as the loop has no replica to drive: until then all but
+	// the status is refused, and s is that of no replica. It must not block.
+	Standing func(s replica.Status) (standing api.Standing, begun bool)
+	// RequestTimeout is how long a request may wait. Zero is 4 s.
 	RequestTimeout time.Duration
 	// MaxKeyBytes and MaxBodyBytes bound a request. Zero is 512 bytes and 1 MiB.
 	MaxKeyBytes  int
@@ -65,7 +71,7 @@ func New(o Options) *Server {
 	s := &Server{o: o, loop: o.Loop, begun: time.Now()}
 	o.Metrics.registry.MustRegister(collector{s})
 	s.http = &http.Server{
-		Handler:           s.routes(),
+		Handler:           s.whileBeginning(s.routes()),
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       10 * time.Second,
 		WriteTimeout:      o.RequestTimeout + 10*time.Second,
@@ -86,10 +92,34 @@ func (s *Server) routes() *http.ServeMux {
 	mux.HandleFunc("DELETE /sessions/{id}", s.closeSession)
 	mux.HandleFunc("GET /raft/status", s.status)
 	mux.HandleFunc("GET /raft/config", s.configuration)
+	mux.HandleFunc("POST /raft/members", s.changeMembers)
+	mux.HandleFunc("POST /raft/transfer", s.transfer)
+	mux.HandleFunc("POST /raft/step-down", s.stepDown)
+	mux.HandleFunc("POST /raft/snapshot", s.snapshot)
 	mux.HandleFunc("GET /healthz", s.health)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(s.o.Metrics.registry, promhttp.HandlerOpts{}))
 	mux.HandleFunc("/", s.noRoute)
 	return mux
+}
+
+// whileBeginning has only the status answered until the loop has a replica.
+func (s *Server) whileBeginning(begun http.Handler) http.Handler {
+	if s.o.Standing == nil {
+		return begun
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		standing, takesPart := s.o.Standing(replica.Status{})
+		switch {
+		case takesPart || r.URL.Path == "/metrics":
+			begun.ServeHTTP(w, r)
+		case r.Method == http.MethodGet && r.URL.Path == "/raft/status":
+			reply(w, http.StatusOK, s.unbegun(standing))
+		default:
+			s.refuse(w, http.StatusServiceUnavailable, api.Error{
+				Type: api.NotReady, Message: "the node does not take part yet: " + standing.Waiting, Definite: true,
+			})
+		}
+	})
 }
 
 // Handler is the API without its listener.

@@ -248,6 +248,8 @@ type Standing struct {
 	Phase Phase `json:"phase"`
 	// Waiting says for what the node waits, and what would end that; empty when it waits for nothing.
 	Waiting string `json:"waiting,omitempty"`
+	// Founders are the first members that the node was told of, in the phases blank and founded.
+	Founders []raft.NodeID `json:"founders,omitempty"`
 	// Disagreements are where the command line says something else than what is stored. The store wins.
 	Disagreements []string `json:"disagreements,omitempty"`
 }

@@ -35,14 +35,14 @@ type Error struct {
 	Definite bool
 	Node     string // the node that was asked last
 
-	Status   int    // HTTP status; 0 when no answer came
-	Leader   string // api.NotLeader: who leads, if known
+	Status int    // HTTP status; 0 when no answer came
+	Leader string // api.NotLeader: who leads, if known
 	// LeaderURL is where the node that was asked thinks the leader is; empty when it does not know.
 	LeaderURL string
-	Value    *string
-	Revision uint64 // with Value, Index and Term: evidence that came with a refusal
-	Index    uint64
-	Term     uint64
+	Value     *string
+	Revision  uint64 // with Value, Index and Term: evidence that came with a refusal
+	Index     uint64
+	Term      uint64
 	// Repeated: this refusal was the answer to an earlier attempt.
 	Repeated bool
 	// Sequence is the number of a session's command, with which Session.Retry sends it again as long as

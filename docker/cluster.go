@@ -177,6 +177,7 @@ func (c *containers) arguments(n cluster.Node) []string {
 		"--listen-gossip", ":4300",
 		"--advertise", n.Address,
 		"--peers", strings.Join(peers, ","),
+		"--bootstrap",
 		"--data", dataDir,
 		"--log-format", "json",
 	}

@@ -142,6 +142,7 @@ func (c *local) addNode(id string, p *port, peers string) error {
 		"--listen-gossip", fmt.Sprintf(":%d", gossipPort),
 		"--advertise", n.Address,
 		"--peers", peers,
+		"--bootstrap",
 		"--data", n.data,
 		"--log-format", "json",
 	}

@@ -93,7 +93,7 @@ func startCluster(t testing.TB, size int, arguments ...string) *testCluster {
 	}
 	for _, n := range c.nodes {
 		n.arguments = append([]string{
-			"--id", n.id, "--peers", strings.Join(peers, ","), "--data", n.data, "--log-format", "json",
+			"--id", n.id, "--peers", strings.Join(peers, ","), "--data", n.data, "--log-format", "json", "--bootstrap",
 			"--listen-http", n.host + ":4100", "--listen-bus", n.host + ":4200", "--listen-gossip", n.host + ":4300",
 		}, arguments...)
 		n.start(t)
@@ -300,6 +300,10 @@ func TestExitCodes(t *testing.T) {
 	require.NoError(t, err)
 	defer busy.Close()
 	address := busy.Addr().String()
+	closed, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	nobody := closed.Addr().String()
+	require.NoError(t, closed.Close())
 	for _, c := range []struct {
 		name string
 		line string
@@ -312,6 +316,11 @@ func TestExitCodes(t *testing.T) {
 		{"dump without a directory", "dump", 2, "--data"},
 		{"dump of nothing", "dump --data " + filepath.Join(t.TempDir(), "none"), 1, "none"},
 		{"busy HTTP port", "--id n1 --peers n1=127.0.0.1 --data " + t.TempDir() + " --listen-http " + address, 1, address},
+		{"an address that is none", "members --at a/b", 2, "--at"},
+		{"an order to nobody", "members --timeout 5s --at " + nobody, 1, "unreachable"},
+		{"an order without a name", "add --at " + nobody, 2, "arg"},
+		{"a name that is none", "remove a/b --at " + nobody, 2, "a/b"},
+		{"nothing to change", "change --at " + nobody, 2, "--add"},
 		{"version", "version", 0, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {

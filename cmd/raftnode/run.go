@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"net"
 	"os"
 	"slices"
@@ -15,6 +14,7 @@ import (
 	"coup/raftnode/bus"
 	"coup/raftnode/faultfs"
 	"coup/raftnode/gossip"
+	"coup/raftnode/membership"
 	"coup/raftnode/raft"
 	"coup/raftnode/replica"
 	"coup/raftnode/server"
@@ -34,12 +34,8 @@ func run(ctx context.Context, s settings) error {
 		return fmt.Errorf("HTTP API: %w", err)
 	}
 	defer clients.Close()
-	peers, err := bus.Listen(ctx, s.listenBus)
-	if err != nil {
-		return fmt.Errorf("bus: %w", err)
-	}
-	defer peers.Close()
-	g, err := gossip.Start(gossipOptions(s))
+	where := &places{started: s.peers, log: s.log}
+	g, err := gossip.Start(gossipOptions(s, where.seeds))
 	if err != nil {
 		return err
 	}
@@ -53,35 +49,81 @@ func run(ctx context.Context, s settings) error {
 	if err != nil {
 		return err
 	}
-
-	directory := gossip.Directory{Configured: make(map[raft.NodeID]gossip.Addresses), Discovered: g.Lookup}
-	for id, p := range s.peers {
-		directory.Configured[id] = gossip.Addresses{Bus: p.busAddress(), Client: p.httpAddress()}
+	if err := claim(disk, s.data, s.id); err != nil {
+		return err
 	}
+
+	started := make(map[raft.NodeID]gossip.Addresses)
+	for id, p := range s.peers {
+		started[id] = p.addresses()
+	}
+	directory := gossip.NewDirectory(started, g)
+	others, err := newNeighbours(s.id, directory)
+	if err != nil {
+		return err
+	}
+	standing := membership.New(membershipOptions(s, others))
 	metrics := server.NewMetrics()
 	loop := server.NewLoop(metrics)
 	messages := bus.NewGRPC(bus.Options{
-		ID: s.id, Handler: loop.Receive, Resolver: directory, Logger: s.log, FirstID: random(),
+		ID: s.id, Handler: loop.Receive, Resolver: directory, Logger: s.log, FirstID: random(), TLS: s.tls,
 	})
+	api := server.New(server.Options{
+		ID: s.id, Loop: loop, Metrics: metrics, ClientURL: directory.ClientURL, BusStats: messages.Stats,
+		Logger: s.log, Version: version.Self(), PID: os.Getpid(), RequestTimeout: s.requestTimeout,
+		Standing: standing.Standing, CheckAddress: checkPlace,
+	})
+	failed := make(chan error, 3)
+	serve := func(what string, f func(net.Listener) error, l net.Listener) {
+		if err := f(l); err != nil {
+			failed <- fmt.Errorf("%s: %w", what, err)
+		}
+	}
+	go serve("HTTP API", api.Serve, clients)
+	stop := func() error {
+		patience, cancel := context.WithTimeout(context.Background(), graceful)
+		defer cancel()
+		return api.Shutdown(patience)
+	}
+
+	s.log.Info("node starts", "version", version.Self(), "http", s.listenHTTP, "bus", s.listenBus,
+		"gossip", s.listenGossip, "data", s.data, "seed", s.seed, "pid", os.Getpid())
+	switch err := standing.Begin(ctx, db); {
+	case errors.Is(err, context.Canceled) && ctx.Err() != nil:
+		s.log.Info("node stops before it began")
+		return errors.Join(stop(), messages.Close(), g.Close(), db.Close())
+	case err != nil:
+		return fmt.Errorf("%s: %w", s.data, err)
+	}
+	peers, err := bus.Listen(ctx, s.listenBus)
+	if err != nil {
+		return fmt.Errorf("bus: %w", err)
+	}
+	defer peers.Close()
 	r, err := replica.New(replica.Config{
-		ID: s.id, Voters: slices.Collect(maps.Keys(s.peers)),
-		Store: metrics.Store(db), Bus: loop.Bus(messages),
+		ID: s.id, Store: metrics.Store(db), Bus: loop.Bus(messages), Upstreams: s.upstreams,
 		Seed: s.seed, ElectionTicks: s.electionTicks, HeartbeatTicks: s.heartbeatTicks, Logger: s.log,
-		Tick: s.tick,
+		PromotionLag: s.promotionLag, LeaseDrift: s.leaseDrift, MaxLeaderTicks: s.maxLeaderTicks, AtMaxReign: s.atMaxReign,
+		Tick: s.tick, Snapshots: s.snapshots,
+		Members: func(c raft.Configuration) {
+			for _, id := range directory.Configure(where.configure(c)) {
+				messages.Drop(id)
+			}
+		},
 	})
 	if err != nil {
 		return err
 	}
-	api := server.New(server.Options{
-		ID: s.id, Loop: loop, Metrics: metrics, ClientURL: directory.ClientURL, BusStats: messages.Stats,
-		Logger: s.log, Version: version.Self(), PID: os.Getpid(), RequestTimeout: s.requestTimeout,
-	})
+	if c := r.Status().Configuration; len(c.Voters) > 0 {
+		for _, d := range s.disagreements(c) {
+			s.log.Warn("the store wins over the command line", "difference", d)
+		}
+	}
 
 	ticks, stopTicks := server.Every(s.tick)
 	defer stopTicks()
 	turning, stopLoop := context.WithCancel(context.Background())
 	defer stopLoop()
-	failed := make(chan error, 3)
 	turned := make(chan struct{})
 	go func() {
 		defer close(turned)
@@ -89,15 +131,9 @@ func run(ctx context.Context, s settings) error {
 			failed <- err
 		}
 	}()
-	serve := func(what string, f func(net.Listener) error, l net.Listener) {
-		if err := f(l); err != nil {
-			failed <- fmt.Errorf("%s: %w", what, err)
-		}
-	}
 	go serve("bus", messages.Serve, peers)
-	go serve("HTTP API", api.Serve, clients)
-	s.log.Info("node started", "version", version.Self(), "http", s.listenHTTP, "bus", s.listenBus,
-		"gossip", s.listenGossip, "data", s.data, "seed", s.seed, "pid", os.Getpid())
+	go standing.Watch(turning, loop)
+	s.log.Info("node takes part")
 
 	select {
 	case err := <-failed:
@@ -106,9 +142,7 @@ func run(ctx context.Context, s settings) error {
 	case <-ctx.Done():
 	}
 	s.log.Info("node stops")
-	patience, cancel := context.WithTimeout(context.Background(), graceful)
-	defer cancel()
-	err = api.Shutdown(patience)
+	err = stop()
 	stopLoop()
 	<-turned
 	select {
@@ -119,13 +153,32 @@ func run(ctx context.Context, s settings) error {
 	return errors.Join(err, messages.Close(), g.Close(), db.Close())
 }
 
-func gossipOptions(s settings) gossip.Options {
-	seeds := make(map[raft.NodeID]string)
-	for id, p := range s.peers {
-		seeds[id] = p.gossipAddress()
+func membershipOptions(s settings, others membership.Peers) membership.Options {
+	o := membership.Options{ID: s.id, Join: s.join, Peers: others, Logger: s.log, Disagreements: s.disagreements}
+	if !s.bootstrap {
+		return o
 	}
+	o.Addresses = make(map[raft.NodeID]string)
+	for id, p := range s.peers {
+		if id == s.id {
+			p = s.self
+		}
+		o.Founders = append(o.Founders, id)
+		o.Addresses[id] = p.String()
+	}
+	slices.Sort(o.Founders)
+	return o
+}
+
+// checkPlace says why a member cannot be at an address.
+func checkPlace(text string) error {
+	_, err := parsePlace(text, defaultPorts)
+	return err
+}
+
+func gossipOptions(s settings, seeds func() map[raft.NodeID][]string) gossip.Options {
 	return gossip.Options{
 		ID: s.id, Listen: s.listenGossip, Advertise: s.self.gossipAddress(), Seeds: seeds, Logger: s.log,
-		Self: gossip.Addresses{Bus: s.self.busAddress(), Client: s.self.httpAddress()},
+		Self: s.self.addresses(), Key: s.gossipKey,
 	}
 }

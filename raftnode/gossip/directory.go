@@ -30,12 +30,18 @@ func NewDirectory(started map[raft.NodeID]Addresses, discovered Discovered) *Dir
 	return &Directory{started: started, discovered: discovered}
 }
 
-// Configure replaces what the configuration says. Members of which it does not say where they are have the
-// zero Addresses.
-func (d *Directory) Configure(members map[raft.NodeID]Addresses) {
+// Configure replaces what the configuration says, and tells who was in it and is no longer. Members of which it does not
+// say where they are have the zero Addresses.
+func (d *Directory) Configure(members map[raft.NodeID]Addresses) (dropped []raft.NodeID) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	for id := range d.members {
+		if _, stays := members[id]; !stays {
+			dropped = append(dropped, id)
+		}
+	}
 	d.members = maps.Clone(members)
+	return dropped
 }
 
 // all is what is known of a node, what is to be tried first at the front.

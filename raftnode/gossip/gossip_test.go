@@ -84,6 +84,7 @@ func TestConfigurationComesFirst(t *testing.T) {
 		require.Equal(t, c.url, d.ClientURL(c.id), c.id)
 	}
 	require.Equal(t, []raft.NodeID{"n1", "n2", "n3", "n4", "n5"}, d.Known())
+	require.Equal(t, []raft.NodeID{"n5"}, d.Configure(map[raft.NodeID]Addresses{"n1": {}, "n2": {}, "n3": {}, "n4": {}}))
 	d.Configure(nil)
 	require.Equal(t, []string{"heard:1", "started:1"}, d.Addresses("n1"))
 	require.Equal(t, []string{"http://heard:2", "http://started:2"}, d.ClientURLs("n1"))

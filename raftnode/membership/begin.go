@@ -30,7 +30,7 @@ import (
 )
 
 // ErrBlank refuses to begin on an empty disk a node that was told neither to found a cluster nor to join one.
-var ErrBlank = errors.New("the disk is empty: say whether this node is a first member of a new cluster, or joins one")
+var ErrBlank = errors.New("the directory is empty: say whether this node is a first member of a new cluster, --bootstrap, or joins one, --join")
 
 // Peers are the other nodes, as they are asked. Its methods may block until ctx is done.
 type Peers interface {

@@ -68,6 +68,7 @@ type Loop struct {
 	wake    chan struct{}
 	ended   chan struct{} // closed when Run has returned
 	leaders atomic.Uint64 // seen so far
+	paused  atomic.Bool
 
 	mu           sync.Mutex
 	over         bool
@@ -147,6 +148,9 @@ func (l *Loop) Run(ctx context.Context, r Replica, ticks Ticks) error {
 		case <-l.wake:
 		}
 		passed := ticks.Passed()
+		if l.paused.Load() {
+			ticked = passed
+		}
 		for range min(passed-ticked, mostMissed) {
 			r.Tick()
 		}
@@ -239,8 +243,12 @@ func (l *Loop) do(ctx context.Context, q *request) (replica.Result, error) {
 	}
 }
 
-// status asks the replica what it says of itself.
-func (l *Loop) status(ctx context.Context) (replica.Status, error) {
+// Pause has time stand still for the replica, so that a node that is no member campaigns no more, or lets it pass
+// again. Whoever is paused must not lead: its lease would outlive itself.
+func (l *Loop) Pause(paused bool) { l.paused.Store(paused) }
+
+// Status asks the replica what it says of itself.
+func (l *Loop) Status(ctx context.Context) (replica.Status, error) {
 	reply := make(chan replica.Status, 1)
 	l.mu.Lock()
 	switch {

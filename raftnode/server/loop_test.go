@@ -169,6 +169,31 @@ func TestTimeThatPassedReachesTheReplicaFirst(t *testing.T) {
 	require.Equal(t, 40, r.ticks)
 }
 
+// Time stands still for a node that is none of the members, and what passed meanwhile is not made up for.
+func TestTimeStandsStillForWhoIsPaused(t *testing.T) {
+	l, r := NewLoop(nil), &scripted{}
+	ctx, cancel := context.WithCancel(t.Context())
+	var passed atomic.Int64
+	wakes, ended := make(chan time.Time), make(chan error)
+	go func() { ended <- l.Run(ctx, r, Ticks{wakes, func() int { return int(passed.Load()) }}) }()
+	turn := func(now int64, paused bool) {
+		l.Pause(paused)
+		passed.Store(now)
+		wakes <- time.Time{}
+		_, err := l.Status(ctx) // the turn is over
+		require.NoError(t, err)
+	}
+	turn(3, false)
+	turn(50, true)
+	l.Receive(raft.Message{})
+	turn(60, true)
+	turn(62, false)
+	cancel()
+	require.NoError(t, <-ended)
+	require.Equal(t, 5, r.ticks)
+	require.Len(t, r.received, 1, "it hears all the same")
+}
+
 // A request that the replica never saw is definitely not done; one that it saw may yet be.
 func TestTimeoutTellsWhetherTheRequestWasBegun(t *testing.T) {
 	t.Run("not begun", func(t *testing.T) {
@@ -181,7 +206,7 @@ func TestTimeoutTellsWhetherTheRequestWasBegun(t *testing.T) {
 		require.True(t, unanswered.definite)
 		// It still stands in the queue, and must not be begun after that was said.
 		running(t, l, r)
-		_, err = l.status(t.Context())
+		_, err = l.Status(t.Context())
 		require.NoError(t, err)
 		require.Zero(t, r.waiting())
 	})
@@ -217,7 +242,7 @@ func TestFailureEndsTheLoopAndAnswersNothing(t *testing.T) {
 	_, err := l.do(t.Context(), &request{})
 	require.ErrorAs(t, err, &unanswered)
 	require.True(t, unanswered.definite, "it came after the end")
-	_, err = l.status(t.Context())
+	_, err = l.Status(t.Context())
 	require.ErrorAs(t, err, &unanswered)
 }
 
@@ -284,7 +309,7 @@ func TestBusAnswersOnTheLoop(t *testing.T) {
 	l.rouse()
 	<-done
 	direct.running.Wait()
-	_, err := l.status(t.Context())
+	_, err := l.Status(t.Context())
 	require.NoError(t, err)
 	require.NoError(t, stop())
 	require.Zero(t, inProcess)

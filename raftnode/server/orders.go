@@ -28,7 +28,7 @@ func (s *Server) changeMembers(w http.ResponseWriter, r *http.Request) {
 	if !s.decode(w, r, &body) {
 		return
 	}
-	if err := checkChanges(body.Changes); err != nil {
+	if err := s.checkChanges(body.Changes); err != nil {
 		s.refuse(w, http.StatusBadRequest, badRequest(err.Error()))
 		return
 	}
@@ -52,13 +52,19 @@ func (s *Server) changeMembers(w http.ResponseWriter, r *http.Request) {
 }
 
 // checkChanges refuses what no log may hold. The rest is for whoever knows the members.
-func checkChanges(changes []confchange.Change) error {
+func (s *Server) checkChanges(changes []confchange.Change) error {
 	if len(changes) > maxChanges {
 		return fmt.Errorf("%d changes are more than %d", len(changes), maxChanges)
 	}
 	for _, c := range changes {
 		if len(c.Node) > wire.MaxNodeID {
 			return fmt.Errorf("a node's name has at most %d bytes", wire.MaxNodeID)
+		}
+		if c.Address == "" {
+			continue
+		}
+		if err := s.o.CheckAddress(c.Address); err != nil {
+			return fmt.Errorf("address of %s: %w", c.Node, err)
 		}
 	}
 	return nil
@@ -130,7 +136,7 @@ func (s *Server) order(ctx context.Context, begin func(Replica) error, over func
 	look := time.NewTicker(lookEvery)
 	defer look.Stop()
 	for {
-		st, err := s.loop.status(ctx)
+		st, err := s.loop.Status(ctx)
 		switch {
 		case errors.Is(err, errQueueFull):
 		case err != nil:

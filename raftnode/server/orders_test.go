@@ -146,11 +146,17 @@ func TestMalformedOrdersAreRefused(t *testing.T) {
 		{"/raft/members", `{"changes":[{"op":"add","node":"n","weight":1}]}`},
 		{"/raft/members", many},
 		{"/raft/members", `{"changes":[{"op":"add","node":"` + strings.Repeat("n", 256) + `"}]}`},
+		{"/raft/members", `{"changes":[{"op":"add","node":"n","address":"nowhere"}]}`},
 		{"/raft/transfer", "{}"},
 		{"/raft/transfer", ""},
 	} {
 		r := &scripted{}
-		_, do := serving(t, r, nil)
+		_, do := serving(t, r, func(o *Options) {
+			o.CheckAddress = func(address string) error {
+				require.Equal(t, "nowhere", address)
+				return errors.New("there is no such place")
+			}
+		})
 		status, body := do("POST", c.path, c.body)
 		require.Equal(t, 400, status, body)
 		require.Contains(t, body, `"definite":true`)

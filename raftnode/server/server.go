@@ -33,6 +33,8 @@ type Options struct {
 	// committed; nil knows nothing of that. begun is false as long as the loop has no replica to drive: until then all but
 	// the status is refused, and s is that of no replica. It must not block.
 	Standing func(s replica.Status) (standing api.Standing, begun bool)
+	// CheckAddress says why a member cannot be at an address that a change gives it; nil takes any.
+	CheckAddress func(string) error
 	// RequestTimeout is how long a request may wait. Zero is 4 s.
 	RequestTimeout time.Duration
 	// MaxKeyBytes and MaxBodyBytes bound a request. Zero is 512 bytes and 1 MiB.
@@ -58,6 +60,9 @@ func New(o Options) *Server {
 	}
 	if o.ClientURL == nil {
 		o.ClientURL = func(raft.NodeID) string { return "" }
+	}
+	if o.CheckAddress == nil {
+		o.CheckAddress = func(string) error { return nil }
 	}
 	if o.RequestTimeout == 0 {
 		o.RequestTimeout = 4 * time.Second

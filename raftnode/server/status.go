@@ -92,7 +92,7 @@ func (s *Server) health(w http.ResponseWriter, r *http.Request) {
 func (s *Server) ask(w http.ResponseWriter, r *http.Request) (replica.Status, bool) {
 	ctx, cancel := context.WithTimeout(r.Context(), statusTimeout)
 	defer cancel()
-	st, err := s.loop.status(ctx)
+	st, err := s.loop.Status(ctx)
 	if err != nil {
 		status, e := failed(err, true)
 		s.refuse(w, status, e)

@@ -358,7 +358,7 @@ func TestReadOnlyPeerFindsAnotherUpstream(t *testing.T) {
 	require.NoError(t, err)
 	fed("three")
 	c.done(t, leader, "remove", "n4")
-	c.awaitStanding(t, "n4", api.PhaseRemoved, "")
+	c.awaitStanding(t, "n4", api.PhaseRemoved, "was removed from the cluster")
 }
 
 // Every node is stopped and started again, one after the other, while clients write.
@@ -478,4 +478,28 @@ func TestNodeThatMovedIsFound(t *testing.T) {
 		st, err := c.client.Status(t.Context(), n.id)
 		return err == nil && !strings.Contains(strings.Join(st.Disagreements, "\n"), "raftnode move")
 	})
+}
+
+// Streams between nodes are secured in both directions, and the gossip is encrypted, when keys are given; a node
+// without them is not heard.
+func TestClusterWithKeys(t *testing.T) {
+	c := newCluster(t)
+	keys := newKeys(t)
+	for i := 1; i <= 3; i++ {
+		c.prepare(t, i, slices.Concat([]string{"--peers", c.places(1, 2, 3), "--bootstrap"}, quick, keys.of(t, fmt.Sprint("n", i)))...).start(t)
+	}
+	leader := c.leader(t, "")
+	_, err := c.client.Write(t.Context(), leader, "k", "v")
+	require.NoError(t, err)
+	c.joining(t, 4, []int{1}, keys.of(t, "n4")...)
+	c.done(t, leader, "add", "n4", "--wait", "30s") // by gossip, with the key
+
+	stranger := c.joining(t, 5, []int{1})
+	c.done(t, leader, "add", "n5="+stranger.host, "--learner")
+	eventually(t, func() bool {
+		return strings.Contains(c.nodes[leader].log(t), `"bus: link down","node":"`+leader+`","peer":"n5"`)
+	})
+	st, err := c.client.Status(t.Context(), "n5")
+	require.NoError(t, err)
+	require.Zero(t, st.LastIndex)
 }

@@ -83,6 +83,7 @@ func newCluster(t testing.TB) *testCluster {
 	} else {
 		l.Close()
 	}
+	t.TempDir() // is removed after what is cleaned up below
 	c := &testCluster{network: network, nodes: make(map[string]*node)}
 	var err error
 	c.client, err = client.New(nil, client.Options{Timeout: 2 * time.Second})

@@ -97,6 +97,8 @@ func (g *Gossip) configuration() (*memberlist.Config, error) {
 	c.SecretKey = g.o.Key
 	c.Delegate = delegate{meta}
 	c.Events = g
+	c.Conflict = g
+	c.PushPullInterval = 10 * time.Second
 	c.Logger = log.New(quietWriter{g.o.Logger}, "", 0)
 	return c, nil
 }
@@ -202,6 +204,18 @@ func (g *Gossip) NotifyLeave(n *memberlist.Node) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	delete(g.alive, raft.NodeID(n.Name))
+}
+
+// NotifyConflict implements memberlist.ConflictDelegate. A node that came back at another address, before it was missed
+// at the old one, is to be found there at once.
+func (g *Gossip) NotifyConflict(_, other *memberlist.Node) {
+	a, err := decodeAddresses(other.Meta)
+	if err != nil || other.Name == string(g.o.ID) {
+		return
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.known[raft.NodeID(other.Name)] = a
 }
 
 func (g *Gossip) learn(n *memberlist.Node) {

@@ -162,15 +162,22 @@ func TestStrangersAreNotHeard(t *testing.T) {
 	require.Equal(t, []raft.NodeID{"n3"}, stranger.Alive())
 }
 
-// A node that died comes back at another address, and is found there.
+// A node comes back at another address, and is found there, also when nobody has missed it yet.
 func TestNodeThatMovedIsFound(t *testing.T) {
+	t.Run("after a farewell", func(t *testing.T) { moves(t, (*Gossip).Close) })
+	t.Run("at once", func(t *testing.T) {
+		moves(t, func(g *Gossip) error { close(g.stop); <-g.done; return g.list.Shutdown() })
+	})
+}
+
+func moves(t *testing.T, end func(*Gossip) error) {
 	from, to, n1Port := freePort(t), freePort(t), freePort(t)
 	seeds := map[raft.NodeID][]string{"n1": {fmt.Sprintf("127.0.0.1:%d", n1Port)}}
 	n1 := start(t, "n1", n1Port, seeds)
 	defer n1.Close()
 	n2 := start(t, "n2", from, seeds)
 	require.Eventually(t, func() bool { return len(n1.Alive()) == 2 }, 30*time.Second, 10*time.Millisecond)
-	require.NoError(t, n2.Close())
+	require.NoError(t, end(n2))
 	moved, err := Start(Options{
 		ID: "n2", Listen: fmt.Sprintf("127.0.0.1:%d", to), Advertise: fmt.Sprintf("127.0.0.1:%d", to),
 		Seeds: func() map[raft.NodeID][]string { return seeds }, RejoinInterval: 50 * time.Millisecond,
@@ -181,7 +188,7 @@ func TestNodeThatMovedIsFound(t *testing.T) {
 	require.Eventually(t, func() bool {
 		a, _ := n1.Lookup("n2")
 		return a.Bus == "elsewhere:4200"
-	}, 30*time.Second, 10*time.Millisecond)
+	}, 5*time.Second, 10*time.Millisecond)
 }
 
 func TestStartRefuses(t *testing.T) {

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -502,4 +503,50 @@ func TestClusterWithKeys(t *testing.T) {
 	st, err := c.client.Status(t.Context(), "n5")
 	require.NoError(t, err)
 	require.Zero(t, st.LastIndex)
+}
+
+// residentMegabytes is what a node's process holds in memory.
+func (n *node) residentMegabytes(t *testing.T) int {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", n.process.Process.Pid))
+	require.NoError(t, err)
+	var kilobytes int
+	for line := range strings.Lines(string(b)) {
+		if rest, found := strings.CutPrefix(line, "VmRSS:"); found {
+			_, err = fmt.Sscan(rest, &kilobytes)
+			require.NoError(t, err)
+		}
+	}
+	return kilobytes / 1024
+}
+
+// A follower that stands still, and one that is behind by far more than memory is to hold, cost the leader none: what
+// they lack is on the disk. Catches a queue to a peer, or a log, that grows for as long as somebody is slow.
+func TestFrozenFollowerCostsNoMemory(t *testing.T) {
+	if _, err := os.Stat("/proc/self/status"); err != nil {
+		t.Skip("needs /proc: ", err)
+	}
+	c := startCluster(t, 3, quick...)
+	leader := c.leader(t, "")
+	frozen := c.nodes[map[bool]string{true: "n1", false: "n2"}[leader != "n1"]]
+	write := func(megabytes int) {
+		value := strings.Repeat("v", 256<<10)
+		for i := range 4 * megabytes {
+			_, err := c.client.Write(t.Context(), leader, fmt.Sprint("k", i%8), value)
+			require.NoError(t, err)
+		}
+	}
+	write(40)
+	before := c.nodes[leader].residentMegabytes(t)
+	require.NoError(t, frozen.process.Process.Signal(syscall.SIGSTOP))
+	write(150)
+	after := c.nodes[leader].residentMegabytes(t)
+	t.Logf("the leader's memory: %d MiB before, %d MiB after 150 MiB of writes that a follower did not take", before, after)
+	require.Less(t, after, before+100)
+	require.NoError(t, frozen.process.Process.Signal(syscall.SIGCONT))
+	eventually(t, func() bool {
+		one, err1 := c.client.Status(t.Context(), leader)
+		two, err2 := c.client.Status(t.Context(), frozen.id)
+		return err1 == nil && err2 == nil && one.Applied == two.Applied && one.StateHash == two.StateHash
+	})
+	require.Less(t, frozen.residentMegabytes(t), before+100)
 }

@@ -267,7 +267,15 @@ func (r *Replica) Change(changes []confchange.Change, done func(Result, error)) 
 	r.await(done, func() (uint64, uint64, error) { return r.core.ProposeChange(changes) })
 }
 
+// maxWaiting bounds the entries that somebody waits for, and likewise the reads: of some the fate may stay unknown
+// for long, and whoever asked has long since given up.
+const maxWaiting = 1 << 16
+
 func (r *Replica) await(done func(Result, error), propose func() (index, term uint64, err error)) {
+	if len(r.proposals) >= maxWaiting {
+		done(Result{}, raft.ErrOverloaded)
+		return
+	}
 	index, term, err := propose()
 	if err != nil {
 		done(Result{}, err)
@@ -283,8 +291,12 @@ func (r *Replica) Transfer(to raft.NodeID) error { return r.core.Transfer(to) }
 func (r *Replica) StepDown() error { return r.core.StepDown() }
 
 // Read asks for a key's value. done is called once, at once with a refusal or by a later Process.
-// Errors: *raft.NotLeaderError.
+// Errors: *raft.NotLeaderError, raft.ErrOverloaded.
 func (r *Replica) Read(key string, how Consistency, done func(Result, error)) {
+	if len(r.asked)+len(r.confirmed) >= maxWaiting {
+		done(Result{}, raft.ErrOverloaded)
+		return
+	}
 	ask := r.core.ReadIndex
 	switch how {
 	case Lease:

@@ -274,7 +274,7 @@ func (l *Loop) Status(ctx context.Context) (replica.Status, error) {
 
 // Receive is the bus's Handler: it queues a request from a peer, or drops it when there is no room.
 func (l *Loop) Receive(m raft.Message) {
-	size := 0
+	size := len(m.Chunk.Data)
 	for _, e := range m.Entries {
 		size += len(e.Data)
 	}

@@ -267,6 +267,18 @@ func TestQueuesAreBounded(t *testing.T) {
 	_, messages, dropped := l.waiting()
 	require.Equal(t, maxMessages, messages)
 	require.Equal(t, uint64(7), dropped)
+
+	l = NewLoop(nil)
+	const large = maxMessageBytes / 4
+	for _, m := range []raft.Message{
+		{Chunk: raft.Chunk{Data: make([]byte, large)}}, {Entries: []raft.Entry{{Data: make([]byte, large)}, {Data: make([]byte, large)}}},
+		{Chunk: raft.Chunk{Data: make([]byte, large)}}, {Chunk: raft.Chunk{Data: make([]byte, 1)}}, {Entries: []raft.Entry{{Data: make([]byte, 1)}}},
+	} {
+		l.Receive(m)
+	}
+	_, messages, dropped = l.waiting()
+	require.Equal(t, 3, messages)
+	require.Equal(t, uint64(2), dropped)
 }
 
 // asking is a replica that sends on the bus when it is told to process.

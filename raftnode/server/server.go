@@ -3,10 +3,13 @@ package server
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log"
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -37,6 +40,9 @@ type Options struct {
 	CheckAddress func(string) error
 	// RequestTimeout is how long a request may wait. Zero is 4 s.
 	RequestTimeout time.Duration
+	// MaxRequests bounds the requests under way, those included whose body is still being read; more are refused at once. Zero
+	// is 8192.
+	MaxRequests int
 	// MaxKeyBytes and MaxBodyBytes bound a request. Zero is 512 bytes and 1 MiB.
 	MaxKeyBytes  int
 	MaxBodyBytes int64
@@ -51,6 +57,8 @@ type Server struct {
 	loop  *Loop
 	begun time.Time
 	http  *http.Server
+
+	underWay atomic.Int64 // requests
 }
 
 // New makes a server that does not listen yet.
@@ -67,6 +75,9 @@ func New(o Options) *Server {
 	if o.RequestTimeout == 0 {
 		o.RequestTimeout = 4 * time.Second
 	}
+	if o.MaxRequests == 0 {
+		o.MaxRequests = 8192
+	}
 	if o.MaxKeyBytes == 0 {
 		o.MaxKeyBytes = 512
 	}
@@ -76,7 +87,7 @@ func New(o Options) *Server {
 	s := &Server{o: o, loop: o.Loop, begun: time.Now()}
 	o.Metrics.registry.MustRegister(collector{s})
 	s.http = &http.Server{
-		Handler:           s.whileBeginning(s.routes()),
+		Handler:           s.bounded(s.whileBeginning(s.routes())),
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       10 * time.Second,
 		WriteTimeout:      o.RequestTimeout + 10*time.Second,
@@ -105,6 +116,22 @@ func (s *Server) routes() *http.ServeMux {
 	mux.Handle("GET /metrics", promhttp.HandlerFor(s.o.Metrics.registry, promhttp.HandlerOpts{}))
 	mux.HandleFunc("/", s.noRoute)
 	return mux
+}
+
+// bounded refuses what would be too much at once, before anything of it is read. Whoever looks after the node gets through all the same.
+func (s *Server) bounded(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer s.underWay.Add(-1)
+		data := strings.HasPrefix(r.URL.Path, "/kv/") || strings.HasPrefix(r.URL.Path, "/sessions")
+		if s.underWay.Add(1) > int64(s.o.MaxRequests) && data {
+			w.Header().Set("Connection", "close")
+			s.refuse(w, http.StatusServiceUnavailable, api.Error{
+				Type: api.Overloaded, Message: fmt.Sprintf("more than %d requests are under way", s.o.MaxRequests), Definite: true,
+			})
+			return
+		}
+		h.ServeHTTP(w, r)
+	})
 }
 
 // whileBeginning has only the status answered until the loop has a replica.

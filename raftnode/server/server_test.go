@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -265,4 +266,36 @@ func TestHealthNeedsTheLoop(t *testing.T) {
 	w := httptest.NewRecorder()
 	s.Handler().ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
 	require.Equal(t, http.StatusOK, w.Code)
+}
+
+// What is too much at once is refused before it is read, by an error that says that nothing was done, and whoever looks
+// after the node gets through. Catches a node that takes in whatever comes until its memory is full.
+func TestRequestsUnderWayAreBounded(t *testing.T) {
+	r := &scripted{} // answers nothing
+	s, do := serving(t, r, func(o *Options) { o.MaxRequests = 3 })
+	var waiting sync.WaitGroup
+	for range 3 {
+		waiting.Go(func() {
+			w := httptest.NewRecorder()
+			s.Handler().ServeHTTP(w, httptest.NewRequest("PUT", "/kv/k", strings.NewReader(`{"value":"v"}`)))
+		})
+	}
+	eventually(t, func() bool { return r.waiting() == 3 })
+	for _, c := range []struct{ method, path string }{{"PUT", "/kv/k"}, {"GET", "/kv/k"}, {"POST", "/sessions"}} {
+		status, body := do(c.method, c.path, `{"value":"v"}`)
+		require.Equal(t, 503, status)
+		require.Contains(t, body, `"type":"overloaded"`)
+		require.Contains(t, body, `"definite":true`)
+	}
+	status, _ := do("GET", "/raft/status", "")
+	require.Equal(t, 200, status)
+	r.locked(func() {
+		for _, p := range r.proposals {
+			p.done(answered, nil)
+		}
+	})
+	waiting.Wait()
+	r.decide = func(fsm.Command) outcome { return outcome{result: answered} }
+	status, _ = do("PUT", "/kv/k", `{"value":"v"}`)
+	require.Equal(t, 200, status)
 }

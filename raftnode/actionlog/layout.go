@@ -14,10 +14,12 @@ import (
 // The sizes of a drawing, in pixels.
 const (
 	gutter    = 150.0 // number and time, left of all lanes
-	rowHeight = 22.0
-	header    = 92.0 // legend and names
+	rowHeight = 24.0
+	header    = 86.0 // legend and names
+	pad       = 12.0 // above the first row
 	bandWidth = 18.0
 	charWidth = 5.9 // of the labels' font, on average
+	boldWidth = 6.5
 )
 
 // MaxDrawn is how many actions one drawing takes.
@@ -43,7 +45,7 @@ type layout struct {
 	rows    []row
 	place   []float64 // of each action: y of its row, or, where it is not shown, of where it would be
 	arrows  []arrow
-	hidden  []bool // heartbeats that are folded
+	hidden  []bool // what is folded
 }
 
 type row struct {
@@ -53,10 +55,33 @@ type row struct {
 	taken    []bool // gaps: number i lies right of column i
 	labels   []label
 	marks    []mark
-	folded   int // heartbeats
+	links    []link
+	folded   int // requests of one type
 	lost     int // of them
-	leader   raft.NodeID
+	asks     *Message
 	receipts map[int]int // by column: from which column something arrives
+}
+
+// link is one direction between two nodes that is cut or healed, for a while or so.
+type link struct{ from, to, text string }
+
+// words tells of links, of both directions at once.
+func words(links []link) string {
+	var all []string
+	told := map[link]bool{}
+	for _, k := range links {
+		back := link{k.to, k.from, k.text}
+		if told[back] {
+			continue
+		}
+		told[k] = true
+		arrow := "→"
+		if slices.Contains(links, back) {
+			arrow = "↔"
+		}
+		all = append(all, because(k.from+arrow+k.to, k.text))
+	}
+	return strings.Join(all, ", ")
 }
 
 type label struct {
@@ -118,7 +143,10 @@ func (l *layout) x(column int) float64 { return gutter + 24 + float64(column)*l.
 
 func (l *layout) width() float64 { return l.x(l.columns()) + 10 }
 
-func y(row int) float64 { return header + (float64(row)+0.5)*rowHeight }
+func y(row int) float64 { return top(row) + rowHeight/2 }
+
+// top is the upper edge of a row.
+func top(row int) float64 { return header + pad + float64(row)*rowHeight }
 
 // build places all actions, one after the other.
 func (l *layout) build() {
@@ -137,7 +165,10 @@ func (l *layout) build() {
 	sent := make([]int, len(l.actions)) // row of each Send
 	for i := range l.actions {
 		a := &l.actions[i]
-		l.place[i] = header + float64(len(l.rows))*rowHeight
+		l.place[i] = top(len(l.rows))
+		if len(l.rows) == 0 {
+			l.place[i] = header
+		}
 		if !l.view.shows(a) {
 			continue
 		}
@@ -175,17 +206,32 @@ func (l *layout) build() {
 	}
 }
 
-// fold finds the heartbeats that brought nothing new: neither to whom they came nor to who had the answer.
+// folds tells whether messages of a type are sent again and again, and mostly bring nothing new.
+func folds(m *Message) bool {
+	return request(m.Type) == TypeName(raft.MsgHeartbeat) || request(m.Type) == TypeName(raft.MsgFetch)
+}
+
+// fold finds what goes without saying: messages that brought nothing new, that they were lost, and that what is committed
+// is applied.
 func (l *layout) fold(passages []transit) {
 	for _, t := range passages {
 		if t.send < 0 || t.end < 0 {
 			continue
 		}
-		m := l.actions[t.send].Message
-		if request(m.Type) != TypeName(raft.MsgHeartbeat) || l.brings(t.end) {
+		if !folds(l.actions[t.send].Message) || l.brings(t.end) {
 			continue
 		}
 		l.hidden[t.send], l.hidden[t.end] = true, true
+	}
+	committed := map[raft.NodeID]time.Duration{}
+	for i := range l.actions {
+		a := &l.actions[i]
+		switch at, found := committed[a.Node]; {
+		case a.Kind == Commit:
+			committed[a.Node] = a.Time
+		case a.Kind == Apply && found && at == a.Time, a.Kind == Unanswered && folds(a.Message):
+			l.hidden[i] = true
+		}
 	}
 }
 
@@ -224,9 +270,10 @@ func (l *layout) fitting(i, column, after int) *row {
 	return l.newRow(i)
 }
 
-func (l *layout) fits(text string) bool {
-	return float64(utf8.RuneCountInString(text))*charWidth <= l.gap-bandWidth-14
-}
+// room is how many letters stand between two lanes.
+func (l *layout) room() int { return int((l.gap - bandWidth - 12) / charWidth) }
+
+func (l *layout) fits(text string) bool { return utf8.RuneCountInString(text) <= l.room() }
 
 // write puts a label beside a column, on that side if it is free, or on the other. It tells whether either was.
 func (r *row) write(t label, right bool) bool {
@@ -273,9 +320,6 @@ func (l *layout) join(r *row, column int, a *Action, text string) bool {
 		t := &r.labels[k]
 		if t.column != column {
 			continue
-		}
-		if t.kind == Commit && a.Kind == Apply {
-			return true
 		}
 		both := t.text + " · " + text
 		if t.sends || !l.fits(both) {
@@ -340,7 +384,7 @@ func (l *layout) addEnd(i, send int, sent []int) {
 		return
 	}
 	l.addArrow(i, from, to, y(at), y(at), arrow{half: true})
-	r.write(label{column: to, node: a.Node, text: m.short(), kind: Receive}, from > to)
+	r.write(label{column: to, node: a.Node, text: m.short(), kind: Receive, sends: true}, from > to)
 }
 
 func (l *layout) addLoss(i, from, to int, known bool, send int, sent []int) {
@@ -358,7 +402,7 @@ func (l *layout) addLoss(i, from, to int, known bool, send int, sent []int) {
 	}
 	l.addArrow(i, from, to, begin, y(at), arrow{lost: true})
 	r.busy[to] = true
-	r.write(label{column: to, text: "✕ " + a.Text, kind: Lose}, from < to)
+	r.write(label{column: to, text: a.Text, kind: Lose}, from > to)
 }
 
 func (l *layout) addArrow(i, from, to int, y1, y2 float64, w arrow) {
@@ -384,37 +428,40 @@ func (l *layout) addClient(i int) {
 // addBanner places what concerns all. Cuts of one moment are one.
 func (l *layout) addBanner(i int) {
 	a := &l.actions[i]
-	if r := l.last(); r != nil && r.banner == a.Kind && (a.Kind == Cut || a.Kind == Heal) && l.actions[r.first].Time == a.Time {
-		r.labels[0].text = strings.TrimSuffix(r.labels[0].text, because("", a.Text)) + because(fmt.Sprintf(" %s→%s", a.Node, a.Peer), a.Text)
-		l.place[i] = y(len(l.rows) - 1)
-		return
-	}
 	text := a.Text
 	switch a.Kind {
 	case Cut, Heal:
-		text = because(fmt.Sprintf("%s %s→%s", a.Kind, a.Node, a.Peer), a.Text)
+		if r := l.last(); r != nil && r.banner == a.Kind && l.actions[r.first].Time == a.Time {
+			r.links = append(r.links, link{string(a.Node), string(a.Peer), a.Text})
+			l.place[i] = y(len(l.rows) - 1)
+			return
+		}
 	case Violation:
 		text = a.String()
 	}
-	for n, line := range wrap(text, int((l.width()-gutter-20)/charWidth)) {
+	for n, line := range wrap(text, int((l.width()-gutter-40)/boldWidth)) {
 		r := l.newRow(i)
 		r.banner = a.Kind
 		r.labels = []label{{text: line, kind: a.Kind, right: n > 0}}
+		if a.Kind == Cut || a.Kind == Heal {
+			r.links = []link{{string(a.Node), string(a.Peer), a.Text}}
+		}
 	}
 }
 
-// addFolded counts a heartbeat, together with those before it since anything else happened.
+// addFolded counts a request, together with its like since anything else happened.
 func (l *layout) addFolded(a *Action, i int) {
-	if a.Kind == Receive || a.Message.Type != TypeName(raft.MsgHeartbeat) {
+	m := a.Message
+	if a.Kind != Send && a.Kind != Lose || m.Type != request(m.Type) {
 		return
 	}
 	r := l.last()
-	if r == nil || r.folded == 0 || r.leader != a.Message.From {
+	if r == nil || r.folded == 0 || r.asks.From != m.From || r.asks.Type != m.Type {
 		if a.Kind == Lose {
 			return // its sending is counted elsewhere
 		}
 		r = l.newRow(i)
-		r.leader = a.Message.From
+		r.asks = m
 	}
 	l.place[i] = y(len(l.rows) - 1)
 	if a.Kind == Lose {

@@ -170,10 +170,7 @@ func (a *Action) short() string {
 		if a.Leader != "" && a.Leader != a.Node {
 			return "follows " + string(a.Leader)
 		}
-		if a.Role == raft.Follower.String() || a.Role == raft.Leader.String() {
-			return a.Role
-		}
-		return because(a.Role, a.Text)
+		return a.Role
 	case Vote:
 		if a.Vote == a.Node {
 			return "votes itself"
@@ -186,7 +183,10 @@ func (a *Action) short() string {
 	case Commit:
 		return fmt.Sprintf("commit %d", a.Index)
 	case Configuration:
-		return fmt.Sprintf("%s %s", members(a.Configuration), a.State)
+		if a.State == Appended {
+			return fmt.Sprintf("config %d %s", a.Index, members(a.Configuration))
+		}
+		return fmt.Sprintf("config %d %s", a.Index, a.State)
 	case Apply:
 		return "apply " + span(a.Entries)
 	case Snapshot:

@@ -130,7 +130,7 @@ func runs(all []Run) string {
 	return strings.Join(words, " ")
 }
 
-// members tells who is in a configuration.
+// members tells who is in a configuration, and where it is joint who was before.
 func members(c *raft.Configuration) string {
 	if c == nil || len(c.Voters) == 0 {
 		return "no members"
@@ -139,11 +139,13 @@ func members(c *raft.Configuration) string {
 	for _, part := range []struct {
 		name string
 		of   []raft.NodeID
-	}{{"", c.Voters}, {" from ", c.Outgoing}, {" learners ", c.Learners}, {" to be learners ", c.LearnersNext}, {" read-only ", c.ReadOnly}} {
+	}{{"", c.Outgoing}, {" → ", c.Voters}, {" learners ", c.Learners}, {" to be learners ", c.LearnersNext}, {" read-only ", c.ReadOnly}} {
 		if len(part.of) == 0 {
 			continue
 		}
-		b.WriteString(part.name)
+		if b.Len() > 0 {
+			b.WriteString(part.name)
+		}
 		for i, id := range part.of {
 			if i > 0 {
 				b.WriteByte(' ')

@@ -31,8 +31,15 @@ var ErrTooMany = fmt.Errorf("more than %d actions: choose some of them", MaxDraw
 // ErrNothing refuses to draw nothing.
 var ErrNothing = errors.New("no action is left to be shown")
 
-// near is how far apart in time two actions of one row may be.
-const near = time.Millisecond
+// near is how far apart in time two actions of one row may be, and moment how far what a node does at one time: a real
+// one is not done at once.
+const (
+	near   = time.Millisecond
+	moment = 200 * time.Microsecond
+)
+
+// atOnce tells whether two actions, the later one second, are of one moment.
+func atOnce(a, b *Action) bool { return b.Time-a.Time <= moment }
 
 // layout is where everything stands in a drawing: a column for each node, a row for what happened at about the same time
 // on different nodes, and never two in one row of which one came about through the other.
@@ -45,8 +52,12 @@ type layout struct {
 	rows    []row
 	place   []float64 // of each action: y of its row, or, where it is not shown, of where it would be
 	arrows  []arrow
-	hidden  []bool // what is folded
+	hidden  []bool        // what is folded
+	counts  map[int]count // of what is folded, by action
 }
+
+// count is what an action adds to those that are counted and not drawn.
+type count struct{ sent, lost int }
 
 type row struct {
 	first    int  // action
@@ -91,7 +102,7 @@ type label struct {
 	node   raft.NodeID
 	text   string
 	kind   Kind
-	sends  bool // it tells what is sent
+	sends  string // what is sent, and drawn from here; empty where nothing is
 }
 
 type mark struct {
@@ -116,7 +127,7 @@ func newLayout(actions []Action, v View) (*layout, error) {
 	case len(shown) > MaxDrawn:
 		return nil, ErrTooMany
 	}
-	l := &layout{view: v, actions: actions, lanes: v.lanes(shown), place: make([]float64, len(actions)), hidden: make([]bool, len(actions))}
+	l := &layout{view: v, actions: actions, lanes: v.lanes(shown), place: make([]float64, len(actions)), hidden: make([]bool, len(actions)), counts: map[int]count{}}
 	l.clients = slices.ContainsFunc(shown, func(a Action) bool { return a.Kind == Request || a.Kind == Answer })
 	l.gap = max(150, min(230, 1000/float64(len(l.lanes))))
 	l.build()
@@ -180,10 +191,9 @@ func (l *layout) build() {
 		case Cut, Heal, Violation:
 			l.addBanner(i)
 		case Send:
-			sent[i] = l.addSend(i)
-			if of := starts[i]; len(of) == 0 || passages[of[0]].end < 0 || !l.view.shows(&l.actions[passages[of[0]].end]) {
-				l.addArrow(i, l.column(a.Message.From), l.column(a.Message.To), y(sent[i]), y(sent[i]), arrow{half: true})
-			}
+			of := starts[i]
+			half := len(of) == 0 || passages[of[0]].end < 0 || !l.view.shows(&l.actions[passages[of[0]].end])
+			sent[i] = l.addSend(i, half)
 		case Receive, Lose:
 			send := -1
 			if t, ok := ends[i]; ok {
@@ -215,21 +225,30 @@ func folds(m *Message) bool {
 // is applied.
 func (l *layout) fold(passages []transit) {
 	for _, t := range passages {
-		if t.send < 0 || t.end < 0 {
+		at := max(t.send, t.end)
+		if !folds(l.actions[at].Message) || t.end >= 0 && l.brings(t.end) {
 			continue
 		}
-		if !folds(l.actions[t.send].Message) || l.brings(t.end) {
-			continue
+		l.hidden[at] = true
+		if t.send >= 0 {
+			l.hidden[t.send] = true
+			l.counts[t.send] = count{sent: 1}
+		} else {
+			l.counts[t.end] = count{sent: 1}
 		}
-		l.hidden[t.send], l.hidden[t.end] = true, true
+		if t.end >= 0 && l.actions[t.end].Kind == Lose {
+			l.counts[t.end] = count{lost: 1}
+		} else if t.unanswered && t.end < 0 {
+			l.counts[t.send] = count{sent: 1, lost: 1}
+		}
 	}
-	committed := map[raft.NodeID]time.Duration{}
+	committed := map[raft.NodeID]*Action{}
 	for i := range l.actions {
 		a := &l.actions[i]
-		switch at, found := committed[a.Node]; {
+		switch commit := committed[a.Node]; {
 		case a.Kind == Commit:
-			committed[a.Node] = a.Time
-		case a.Kind == Apply && found && at == a.Time, a.Kind == Unanswered && folds(a.Message):
+			committed[a.Node] = a
+		case a.Kind == Apply && commit != nil && atOnce(commit, a), a.Kind == Unanswered && folds(a.Message):
 			l.hidden[i] = true
 		}
 	}
@@ -241,7 +260,7 @@ func (l *layout) brings(receive int) bool {
 		return false
 	}
 	a, next := &l.actions[receive], &l.actions[receive+1]
-	return next.Node == a.Node && next.Time == a.Time && next.Kind != Send && next.Kind != Receive && next.Kind != Read
+	return next.Node == a.Node && atOnce(a, next) && next.Kind != Send && next.Kind != Receive && next.Kind != Read
 }
 
 func (l *layout) last() *row {
@@ -295,7 +314,7 @@ func (l *layout) addMark(i, column int) {
 	a := &l.actions[i]
 	text := a.short()
 	r := l.last()
-	if r != nil && r.banner == "" && r.folded == 0 && l.actions[r.first].Time == a.Time && r.busy[column] {
+	if r != nil && r.banner == "" && r.folded == 0 && atOnce(&l.actions[r.first], a) && r.busy[column] {
 		if l.join(r, column, a, text) {
 			l.place[i] = y(len(l.rows) - 1)
 			return
@@ -322,7 +341,7 @@ func (l *layout) join(r *row, column int, a *Action, text string) bool {
 			continue
 		}
 		both := t.text + " · " + text
-		if t.sends || !l.fits(both) {
+		if t.sends != "" || !l.fits(both) {
 			return false
 		}
 		t.text, t.kind = both, a.Kind
@@ -337,27 +356,45 @@ func (l *layout) join(r *row, column int, a *Action, text string) bool {
 	return true
 }
 
-// addSend places what leaves; the same said to several nodes at once is said once. It returns the row.
-func (l *layout) addSend(i int) int {
+// addSend places what leaves; the same said to several nodes at once is said once. half: it is not known to arrive
+// anywhere, so that it must say where it goes. It returns the row.
+func (l *layout) addSend(i int, half bool) int {
 	a := &l.actions[i]
 	from, to := l.column(a.Message.From), l.column(a.Message.To)
-	t := label{column: from, node: a.Node, text: a.Message.short(), kind: Send, sends: true}
-	if r := l.last(); r != nil && l.actions[r.first].Time == a.Time {
-		for _, have := range r.labels {
-			if have.sends && have.column == from && have.text == t.text {
-				l.place[i] = y(len(l.rows) - 1)
-				return len(l.rows) - 1
+	words := a.Message.short()
+	at := l.fan(i, from, words)
+	if at < 0 {
+		r := l.fitting(i, from, -1)
+		t := label{column: from, node: a.Node, text: words, kind: Send, sends: words}
+		if !r.write(t, to > from) {
+			r = l.newRow(i)
+			r.write(t, to > from)
+		}
+		r.busy[from] = true
+		at = len(l.rows) - 1
+	}
+	l.place[i] = y(at)
+	if half {
+		l.addArrow(i, from, to, y(at), y(at), arrow{half: true})
+		for k := range l.rows[at].labels {
+			if t := &l.rows[at].labels[k]; t.column == from && t.sends == words {
+				t.text += " to " + string(a.Message.To)
 			}
 		}
 	}
-	r := l.fitting(i, from, -1)
-	if !r.write(t, to > from) {
-		r = l.newRow(i)
-		r.write(t, to > from)
+	return at
+}
+
+// fan is the row in which a node has just begun to say the same; -1 for none.
+func (l *layout) fan(i, from int, words string) int {
+	r := l.last()
+	if r == nil || !atOnce(&l.actions[r.first], &l.actions[i]) {
+		return -1
 	}
-	r.busy[from] = true
-	l.place[i] = y(len(l.rows) - 1)
-	return len(l.rows) - 1
+	if slices.ContainsFunc(r.labels, func(t label) bool { return t.column == from && t.sends == words }) {
+		return len(l.rows) - 1
+	}
+	return -1
 }
 
 // addEnd places where a message arrives or is lost.
@@ -384,12 +421,12 @@ func (l *layout) addEnd(i, send int, sent []int) {
 		return
 	}
 	l.addArrow(i, from, to, y(at), y(at), arrow{half: true})
-	r.write(label{column: to, node: a.Node, text: m.short(), kind: Receive, sends: true}, from > to)
+	r.write(label{column: to, node: a.Node, text: fmt.Sprintf("%s: %s", m.From, m.short()), kind: Receive, sends: m.short()}, from > to)
 }
 
 func (l *layout) addLoss(i, from, to int, known bool, send int, sent []int) {
 	a := &l.actions[i]
-	if known && a.Time == l.actions[send].Time {
+	if known && atOnce(&l.actions[send], a) {
 		l.addArrow(i, from, to, y(sent[send]), y(sent[send]), arrow{lost: true})
 		l.place[i] = y(sent[send])
 		return
@@ -421,7 +458,7 @@ func (l *layout) addClient(i int) {
 		w.from, w.to = to, 0
 	}
 	l.arrows = append(l.arrows, w)
-	r.write(label{column: 0, text: a.short(), kind: a.Kind, sends: true}, true)
+	r.write(label{column: 0, text: a.short(), kind: a.Kind, sends: a.short()}, true)
 	r.receipts[to] = 0
 }
 
@@ -431,7 +468,7 @@ func (l *layout) addBanner(i int) {
 	text := a.Text
 	switch a.Kind {
 	case Cut, Heal:
-		if r := l.last(); r != nil && r.banner == a.Kind && l.actions[r.first].Time == a.Time {
+		if r := l.last(); r != nil && r.banner == a.Kind && atOnce(&l.actions[r.first], a) {
 			r.links = append(r.links, link{string(a.Node), string(a.Peer), a.Text})
 			l.place[i] = y(len(l.rows) - 1)
 			return
@@ -452,23 +489,21 @@ func (l *layout) addBanner(i int) {
 // addFolded counts a request, together with its like since anything else happened.
 func (l *layout) addFolded(a *Action, i int) {
 	m := a.Message
-	if a.Kind != Send && a.Kind != Lose || m.Type != request(m.Type) {
+	c, found := l.counts[i]
+	if !found || m.Type != request(m.Type) {
 		return
 	}
 	r := l.last()
 	if r == nil || r.folded == 0 || r.asks.From != m.From || r.asks.Type != m.Type {
-		if a.Kind == Lose {
-			return // its sending is counted elsewhere
+		if c.sent == 0 {
+			return // it was counted elsewhere
 		}
 		r = l.newRow(i)
 		r.asks = m
 	}
 	l.place[i] = y(len(l.rows) - 1)
-	if a.Kind == Lose {
-		r.lost++
-		return
-	}
-	r.folded++
+	r.folded += c.sent
+	r.lost += c.lost
 }
 
 // wrap breaks a text into lines of at most so many letters, at spaces where it can.

@@ -71,7 +71,7 @@ func (l *layout) sameMoment(i, j int) bool {
 	case Send, Receive, Lose, Request, Answer, Cut, Heal, Violation:
 		return false
 	}
-	return a.Node != "" && a.Node == b.Node && a.Time == b.Time && a.Kind != Violation && l.view.shows(b)
+	return a.Node != "" && a.Node == b.Node && atOnce(a, b) && !l.hidden[j] && a.Kind != Violation && l.view.shows(b)
 }
 
 // plain keeps out of a text what means something to Mermaid.

@@ -283,7 +283,7 @@ func (d *drawing) label(t label, at float64) {
 		class += " e"
 		x -= bandWidth + 10
 	}
-	if t.sends {
+	if t.sends != "" {
 		at -= 4
 	} else {
 		at += 3.5

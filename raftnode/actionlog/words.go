@@ -1,6 +1,7 @@
 package actionlog
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -51,9 +52,9 @@ func (a Action) String() string {
 	case Read:
 		return fmt.Sprintf("may answer a read of %s, at %d", a.Text, a.Index)
 	case Request:
-		return fmt.Sprintf("is asked by %s: %s", a.Client, a.Text)
+		return fmt.Sprintf("is asked by %s: %s", cmp.Or(a.Client, "a client"), a.Text)
 	case Answer:
-		return fmt.Sprintf("to %s: %s", a.Client, a.Text)
+		return fmt.Sprintf("to %s: %s", cmp.Or(a.Client, "a client"), a.Text)
 	case Lose:
 		return because(fmt.Sprintf("lost on the way from %s to %s: %s", a.Message.From, a.Message.To, a.Message), a.Text)
 	case Duplicate:

@@ -129,8 +129,10 @@ func newLayout(actions []Action, v View) (*layout, error) {
 	}
 	l := &layout{view: v, actions: actions, lanes: v.lanes(shown), place: make([]float64, len(actions)), hidden: make([]bool, len(actions)), counts: map[int]count{}}
 	l.clients = slices.ContainsFunc(shown, func(a Action) bool { return a.Kind == Request || a.Kind == Answer })
-	l.gap = max(150, min(230, 1000/float64(len(l.lanes))))
-	l.build()
+	l.gap = max(150, min(230, 1000/float64(max(1, len(l.lanes)))))
+	if l.build(); len(l.rows) == 0 {
+		return nil, ErrNothing
+	}
 	return l, nil
 }
 
@@ -152,7 +154,7 @@ func (l *layout) column(id raft.NodeID) int {
 
 func (l *layout) x(column int) float64 { return gutter + 24 + float64(column)*l.gap }
 
-func (l *layout) width() float64 { return l.x(l.columns()) + 10 }
+func (l *layout) width() float64 { return max(500, l.x(l.columns())+10) }
 
 func y(row int) float64 { return top(row) + rowHeight/2 }
 
@@ -226,7 +228,7 @@ func folds(m *Message) bool {
 func (l *layout) fold(passages []transit) {
 	for _, t := range passages {
 		at := max(t.send, t.end)
-		if !folds(l.actions[at].Message) || t.end >= 0 && l.brings(t.end) {
+		if at < 0 || !folds(l.actions[at].Message) || t.end >= 0 && l.brings(t.end) {
 			continue
 		}
 		l.hidden[at] = true
@@ -493,17 +495,19 @@ func (l *layout) addFolded(a *Action, i int) {
 	if !found || m.Type != request(m.Type) {
 		return
 	}
-	r := l.last()
-	if r == nil || r.folded == 0 || r.asks.From != m.From || r.asks.Type != m.Type {
+	at := len(l.rows) - 1
+	for at >= 0 && l.rows[at].folded > 0 && (l.rows[at].asks.From != m.From || l.rows[at].asks.Type != m.Type) {
+		at--
+	}
+	if at < 0 || l.rows[at].folded == 0 {
 		if c.sent == 0 {
 			return // it was counted elsewhere
 		}
-		r = l.newRow(i)
-		r.asks = m
+		l.newRow(i).asks = m
+		at = len(l.rows) - 1
 	}
-	l.place[i] = y(len(l.rows) - 1)
-	r.folded += c.sent
-	r.lost += c.lost
+	l.rows[at].folded += c.sent
+	l.rows[at].lost += c.lost
 }
 
 // wrap breaks a text into lines of at most so many letters, at spaces where it can.

@@ -11,6 +11,9 @@ import (
 // nothing new are left out. Errors: ErrNothing, ErrTooMany, and those of w.
 func Mermaid(w io.Writer, actions []Action, v View) error {
 	l, err := newLayout(actions, v)
+	if err == nil && len(l.lanes) == 0 {
+		err = ErrNothing // Mermaid has nothing to put it over
+	}
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"coup/raftnode/actionlog"
 	"coup/sim"
 )
 
@@ -13,6 +14,8 @@ import (
 type Options struct {
 	// Unhealed says that the world is not healed at the end: only the lines themselves can fail.
 	Unhealed bool
+	// Actions is told all that happens, and each line before it is played; nil for none.
+	Actions func(actionlog.Action)
 }
 
 // Result is what came of a scenario.

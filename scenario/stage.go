@@ -39,6 +39,7 @@ func newStage(o Options) *stage {
 
 // begin makes the world.
 func (s *stage) begin(o sim.HandOptions) error {
+	o.Actions = s.options.Actions
 	hand, err := sim.ByHand(o)
 	if err != nil {
 		return err
@@ -62,6 +63,9 @@ func (s *stage) close() {
 // do plays one line and checks what it led to.
 func (s *stage) do(l *Line) error {
 	s.named = s.named[:0]
+	if s.hand != nil && s.options.Actions != nil {
+		s.hand.Remark(l.Text)
+	}
 	err := l.do(s)
 	if s.hand != nil {
 		s.hangUp()

@@ -13,26 +13,27 @@ import (
 var messageKinds = []struct {
 	name  string
 	types []raft.MessageType
+	doc   string
 }{
-	{"message", nil},
-	{"request", []raft.MessageType{raft.MsgPreVote, raft.MsgVote, raft.MsgAppend, raft.MsgHeartbeat, raft.MsgSnapshot, raft.MsgTimeoutNow, raft.MsgReadIndex, raft.MsgFetch}},
-	{"reply", []raft.MessageType{raft.MsgPreVoteReply, raft.MsgVoteReply, raft.MsgAppendReply, raft.MsgHeartbeatReply, raft.MsgSnapshotReply, raft.MsgTimeoutNowReply, raft.MsgReadIndexReply, raft.MsgFetchReply}},
-	{"pre-vote", []raft.MessageType{raft.MsgPreVote}},
-	{"pre-vote-reply", []raft.MessageType{raft.MsgPreVoteReply}},
-	{"vote", []raft.MessageType{raft.MsgVote}},
-	{"vote-reply", []raft.MessageType{raft.MsgVoteReply}},
-	{"append", []raft.MessageType{raft.MsgAppend}},
-	{"append-reply", []raft.MessageType{raft.MsgAppendReply}},
-	{"heartbeat", []raft.MessageType{raft.MsgHeartbeat}},
-	{"heartbeat-reply", []raft.MessageType{raft.MsgHeartbeatReply}},
-	{"chunk", []raft.MessageType{raft.MsgSnapshot}},
-	{"chunk-reply", []raft.MessageType{raft.MsgSnapshotReply}},
-	{"timeout-now", []raft.MessageType{raft.MsgTimeoutNow}},
-	{"timeout-now-reply", []raft.MessageType{raft.MsgTimeoutNowReply}},
-	{"read-index", []raft.MessageType{raft.MsgReadIndex}},
-	{"read-index-reply", []raft.MessageType{raft.MsgReadIndexReply}},
-	{"fetch", []raft.MessageType{raft.MsgFetch}},
-	{"fetch-reply", []raft.MessageType{raft.MsgFetchReply}},
+	{"message", nil, "any"},
+	{"request", []raft.MessageType{raft.MsgPreVote, raft.MsgVote, raft.MsgAppend, raft.MsgHeartbeat, raft.MsgSnapshot, raft.MsgTimeoutNow, raft.MsgReadIndex, raft.MsgFetch}, "any that asks"},
+	{"reply", []raft.MessageType{raft.MsgPreVoteReply, raft.MsgVoteReply, raft.MsgAppendReply, raft.MsgHeartbeatReply, raft.MsgSnapshotReply, raft.MsgTimeoutNowReply, raft.MsgReadIndexReply, raft.MsgFetchReply}, "any that answers"},
+	{"pre-vote", []raft.MessageType{raft.MsgPreVote}, "asks whether a vote would be given in the next term (thesis, 9.6)"},
+	{"pre-vote-reply", []raft.MessageType{raft.MsgPreVoteReply}, "the answer to that"},
+	{"vote", []raft.MessageType{raft.MsgVote}, "asks for a vote (paper, 5.2)"},
+	{"vote-reply", []raft.MessageType{raft.MsgVoteReply}, "the answer to that"},
+	{"append", []raft.MessageType{raft.MsgAppend}, "a leader's entries, or none when it looks for where logs agree (paper, 5.3)"},
+	{"append-reply", []raft.MessageType{raft.MsgAppendReply}, "the answer to that"},
+	{"heartbeat", []raft.MessageType{raft.MsgHeartbeat}, "a leader is there, and so much is committed"},
+	{"heartbeat-reply", []raft.MessageType{raft.MsgHeartbeatReply}, "the answer to that"},
+	{"chunk", []raft.MessageType{raft.MsgSnapshot}, "a piece of a snapshot (paper, 7)"},
+	{"chunk-reply", []raft.MessageType{raft.MsgSnapshotReply}, "the answer to that"},
+	{"timeout-now", []raft.MessageType{raft.MsgTimeoutNow}, "a leader tells another to campaign at once (thesis, 3.10)"},
+	{"timeout-now-reply", []raft.MessageType{raft.MsgTimeoutNowReply}, "the answer to that"},
+	{"read-index", []raft.MessageType{raft.MsgReadIndex}, "a follower asks up to where it must have applied (thesis, 6.4)"},
+	{"read-index-reply", []raft.MessageType{raft.MsgReadIndexReply}, "the answer to that"},
+	{"fetch", []raft.MessageType{raft.MsgFetch}, "a read-only peer asks its upstream for what is committed"},
+	{"fetch-reply", []raft.MessageType{raft.MsgFetchReply}, "the answer to that"},
 }
 
 // messageKind is a kind by its name, or by that with an s.

@@ -12,7 +12,7 @@ import (
 )
 
 // field is something that can be seen of a node, a client, the cluster or what is under way. A * in its name
-// stands for a word, which get and set are given.
+// stands for a word and a # for a number, which get and set are given.
 type field struct {
 	name string
 	kind kind
@@ -206,10 +206,10 @@ var nodeFields = []field{
 		}
 		return content(e)
 	})},
-	{name: "log.*", kind: kindText, doc: "its entry at an index: what it writes, no-op, configuration, or none", get: func(s *stage, i int, arg string) (value, error) {
+	{name: "log.#", kind: kindText, doc: "its entry at an index: what it writes, no-op, configuration, or none", get: func(s *stage, i int, arg string) (value, error) {
 		index, err := strconv.ParseUint(arg, 10, 64)
 		if err != nil {
-			return value{}, fmt.Errorf("%q is no index of a log", arg)
+			return value{}, err // the parser has seen to that
 		}
 		e, found := s.hand.Entry(i, index)
 		if !found {
@@ -447,16 +447,21 @@ func (p *parser) path() (path, error) {
 	return found, nil
 }
 
-// match tells whether a name is that of a field, and the word that stands for its *.
+// match tells whether a name is that of a field, and what stands for its * or #.
 func match(pattern, name string) (arg string, ok bool) {
-	before, after, wild := strings.Cut(pattern, "*")
-	if !wild {
+	at := strings.IndexAny(pattern, "*#")
+	if at < 0 {
 		return "", pattern == name
 	}
+	before, after := pattern[:at], pattern[at+1:]
 	if len(name) <= len(before)+len(after) || !strings.HasPrefix(name, before) || !strings.HasSuffix(name, after) {
 		return "", false
 	}
 	arg = name[len(before) : len(name)-len(after)]
+	if pattern[at] == '#' {
+		_, err := strconv.ParseUint(arg, 10, 64)
+		return arg, err == nil
+	}
 	return arg, !strings.Contains(arg, ".")
 }
 

@@ -167,6 +167,9 @@ func stored(s *stage, i int, key string) (value, error) {
 	return text(n.Replica.Stale(key).Value), nil
 }
 
+// maxClock bounds the rate of a clock, in percent.
+const maxClock = 1000
+
 var nodeFields = []field{
 	{name: "state", kind: kindText, doc: "follower, pre-candidate, candidate, leader or down", get: look(role)},
 	{name: "term", kind: kindNumber, doc: "its current term", get: core(func(r *raft.Raft) value { return number(r.Term()) })},
@@ -183,6 +186,17 @@ var nodeFields = []field{
 				return fmt.Errorf("%s is down", n.ID)
 			}
 			n.Replica.Core().SetElectionIn(int(min(v.number, maxTicks)))
+			return nil
+		},
+	},
+	{
+		name: "clock", kind: kindNumber, doc: "the rate of its clock, in percent of the true one; can be set, to 1000 at most",
+		get: func(s *stage, i int, _ string) (value, error) { return number(uint64(s.clock[i])), nil },
+		set: func(s *stage, i int, _ string, v value) error {
+			if v.number > maxClock {
+				return fmt.Errorf("a clock runs at %d percent at most", maxClock)
+			}
+			s.clock[i] = int(v.number)
 			return nil
 		},
 	},

@@ -15,17 +15,18 @@ import (
 
 // HandOptions are what a world driven by hand is made of. The zero value of each but Nodes is its default.
 type HandOptions struct {
-	Seed           uint64
-	Nodes          int // the first voters, raft-0 and on
-	ElectionTicks  int // default 10
-	HeartbeatTicks int // default 2
-	PromotionLag   int // as of raft.Config
-	LeaseDrift     int
-	MaxLeaderTicks int
-	AtMaxReign     raft.AtMaxReign
-	Snapshots      replica.Snapshots      // none by themselves by default
-	Store          string                 // StoreMemory or StorePebble
-	Actions        func(actionlog.Action) // as of Options
+	Seed            uint64
+	Nodes           int // the first voters, raft-0 and on
+	ElectionTicks   int // default 10
+	HeartbeatTicks  int // default 2
+	PromotionLag    int // as of raft.Config
+	LeaseDrift      int
+	MaxMessageBytes int
+	MaxLeaderTicks  int
+	AtMaxReign      raft.AtMaxReign
+	Snapshots       replica.Snapshots      // none by themselves by default
+	Store           string                 // StoreMemory or StorePebble
+	Actions         func(actionlog.Action) // as of Options
 }
 
 // Hand is a world in which nothing happens by itself: each of its methods is one thing that does, and what
@@ -110,6 +111,7 @@ func (h *Hand) take(w *World, o *HandOptions) {
 	w.trouble.drift = o.LeaseDrift
 	p := &w.operators
 	p.maxReign, p.atMaxReign, p.snapshots, p.promotionLag = o.MaxLeaderTicks, o.AtMaxReign, o.Snapshots, o.PromotionLag
+	p.messageBytes = o.MaxMessageBytes
 	w.session.begun = true
 }
 

@@ -148,7 +148,7 @@ func (w *World) start(n *node) error {
 		ID: n.id, Voters: voters, Upstreams: n.upstreams, Store: disk, Bus: peers, Seed: w.seeds.next(), Observer: witness{n}, Actions: n.actions(),
 		ElectionTicks: w.options.ElectionTicks, HeartbeatTicks: w.options.HeartbeatTicks, Tick: w.options.Tick,
 		LeaseDrift: w.trouble.drift, MaxLeaderTicks: w.operators.maxReign, AtMaxReign: w.operators.atMaxReign,
-		Snapshots: w.operators.snapshots, PromotionLag: w.operators.promotionLag,
+		Snapshots: w.operators.snapshots, PromotionLag: w.operators.promotionLag, MaxMessageBytes: w.operators.messageBytes,
 	})
 	if err != nil {
 		n.replica = nil

@@ -17,6 +17,7 @@ type operators struct {
 	atMaxReign   raft.AtMaxReign
 	snapshots    replica.Snapshots
 	promotionLag int  // as of raft.Config
+	messageBytes int  // likewise
 	lease        odds // of a read
 	follower     odds // of a read that is not by lease
 }

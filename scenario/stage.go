@@ -13,6 +13,7 @@ import (
 type stage struct {
 	hand    *sim.Hand
 	options Options
+	line    int // that is played
 
 	deferred []func() // requests that a leader was not ready for yet
 	trying   bool     // the statement is to fail

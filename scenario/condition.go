@@ -78,6 +78,16 @@ func (p *parser) comparison() (c comparison, err error) {
 // operand takes what is compared with something of a kind.
 func (p *parser) operand(kind kind) (operand, error) {
 	if !p.more() {
+		p.offersName = true
+		switch kind {
+		case kindFlag:
+			p.offer("true", "false")
+		case kindNodes:
+			p.isSelector()
+			p.offer("none")
+		case kindText, kindList:
+			p.offer("none")
+		}
 		return operand{}, p.wanted("a value")
 	}
 	t := p.tokens[p.at]

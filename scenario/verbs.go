@@ -273,6 +273,9 @@ func parseTick(p *parser) (func(*stage) error, error) {
 			if s.broken() {
 				return nil
 			}
+			if err := s.spend(); err != nil {
+				return err
+			}
 			if err := tick(s); err != nil {
 				return err
 			}
@@ -297,7 +300,7 @@ func parseCheck(p *parser) (func(*stage) error, error) {
 
 func parseTry(p *parser) (func(*stage) error, error) {
 	if !p.more() {
-		return nil, p.wanted("a statement")
+		return nil, p.wanted("a statement", verbNames()...)
 	}
 	v := find(p.tokens[p.at].text)
 	if v == nil || v.name == "cluster" || v.name == "try" || v.name == "end" || v.name == "expect" {
@@ -422,6 +425,8 @@ func parseLet(p *parser) (func(*stage) error, error) {
 }
 
 func parsePrint(p *parser) (func(*stage) error, error) {
+	p.offer("nodes", "messages", "logs")
+	p.offersName = !p.more()
 	switch {
 	case !p.more():
 		return func(s *stage) error {

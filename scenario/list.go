@@ -13,6 +13,9 @@ func (s *Session) heads() (heads []string) {
 		heads = append(heads, strconv.Itoa(i))
 	}
 	for _, g := range groups {
+		if g.name == "others" { // which are so only within a line
+			continue
+		}
 		if found, err := s.stage.part(part{text: g.name, node: -1}); err == nil && len(found) == 1 {
 			heads = append(heads, g.name)
 		}

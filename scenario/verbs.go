@@ -298,13 +298,18 @@ func parseCheck(p *parser) (func(*stage) error, error) {
 	}, nil
 }
 
+// canFail are the verbs that can be tried.
+func canFail() []string {
+	return slices.DeleteFunc(verbNames(), func(v string) bool { return v == "cluster" || v == "try" || v == "end" || v == "expect" })
+}
+
 func parseTry(p *parser) (func(*stage) error, error) {
 	if !p.more() {
-		return nil, p.wanted("a statement", verbNames()...)
+		return nil, p.wanted("a statement", canFail()...)
 	}
 	v := find(p.tokens[p.at].text)
-	if v == nil || v.name == "cluster" || v.name == "try" || v.name == "end" || v.name == "expect" {
-		return nil, p.wanted("a verb that can fail", verbNames()...)
+	if v == nil || !slices.Contains(canFail(), v.name) {
+		return nil, p.wanted("a verb that can fail", canFail()...)
 	}
 	p.at++
 	do, err := v.parse(p)

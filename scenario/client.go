@@ -95,6 +95,9 @@ func (s *stage) answered(who int, r *response, result replica.Result, err error)
 	c.pending = len(c.waiting)
 	c.last, s.lastClient = r, who
 	s.hand.Answer(c.name, r.node, r.what+": "+r.outcome())
+	if s.heard != nil {
+		s.heard(who, r)
+	}
 }
 
 // request sends a request to a node. An answer that refuses it at once is the error.
@@ -151,6 +154,7 @@ type operation func(s *stage, who, node int) error
 
 func parseClient(p *parser) (func(*stage) error, error) {
 	who := 0
+	p.offer(p.clients[1:]...)
 	if p.more() && !p.tokens[p.at].quoted {
 		if i := slices.Index(p.clients, p.tokens[p.at].text); i > 0 {
 			who = i
@@ -280,6 +284,9 @@ func command(c fsm.Command) operation {
 
 func (s *stage) propose(who, node int, c fsm.Command) error {
 	cl := s.clients[who]
+	if i, known := slices.BinarySearch(s.keys, c.Key); !known && c.Key != "" {
+		s.keys = slices.Insert(s.keys, i, c.Key)
+	}
 	return s.request(who, node, asks(c), func(done func(replica.Result, error)) error {
 		return s.hand.Propose(node, c, func(r replica.Result, err error) {
 			switch {

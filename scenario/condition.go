@@ -78,6 +78,16 @@ func (p *parser) comparison() (c comparison, err error) {
 // operand takes what is compared with something of a kind.
 func (p *parser) operand(kind kind) (operand, error) {
 	if !p.more() {
+		p.offersName = true
+		switch kind {
+		case kindFlag:
+			p.offer("true", "false")
+		case kindNodes:
+			p.isSelector()
+			p.offer("none")
+		case kindText, kindList:
+			p.offer("none")
+		}
 		return operand{}, p.wanted("a value")
 	}
 	t := p.tokens[p.at]
@@ -261,7 +271,7 @@ func (s *stage) whose(p path, i int) string {
 	if p.owner != ownerNode {
 		return p.text
 	}
-	return name(i) + "." + strings.NewReplacer("*", p.arg, "#", p.arg).Replace(p.field.name)
+	return name(i) + "." + p.field.full(p.arg)
 }
 
 func (v value) compare(op string, w value) bool {

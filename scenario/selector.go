@@ -3,6 +3,7 @@ package scenario
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -46,6 +47,13 @@ func groupNames() (names []string) {
 
 // isSelector tells whether the next token picks nodes.
 func (p *parser) isSelector() bool {
+	if !p.more() {
+		for i := range p.scope.nodes {
+			p.offer(strconv.Itoa(i))
+		}
+		p.offer(groupNames()...)
+		p.offer(p.lets...)
+	}
 	if !p.more() || p.tokens[p.at].quoted {
 		return false
 	}

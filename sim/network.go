@@ -217,6 +217,10 @@ func (w *World) post(i int32) {
 		net.drop(i)
 		return
 	}
+	if w.byHand() {
+		w.hand.fly(i)
+		return
+	}
 	if hold {
 		w.eclipses.held = append(w.eclipses.held, i)
 		return

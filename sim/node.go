@@ -15,14 +15,17 @@ import (
 
 // node is one node's machine: its disk, and the process while it lives.
 type node struct {
-	world   *World
-	id      raft.NodeID
-	index   int
-	disk    *disk
-	replica *replica.Replica // nil while it is dead
-	life    uint32           // counts processes
-	pid     int
-	wiped   int // how often its disk was emptied
+	world     *World
+	id        raft.NodeID
+	index     int
+	disk      *disk
+	replica   *replica.Replica // nil while it is dead
+	life      uint32           // counts processes
+	processes int              // so far
+	died      error            // why the last process ended by itself
+	armed     []Armed          // by Hand
+	pid       int
+	wiped     int // how often its disk was emptied
 
 	state     uint64   // hash of what its state machine holds
 	inquiries []uint64 // rounds that came in the turn under way; answered after it
@@ -75,6 +78,7 @@ const (
 	outRequest outKind = iota // ref is a letter, id its request
 	outReply                  // ref is a letter
 	outAnswer                 // ref is a reply
+	outTold                   // ref is a call of Hand
 )
 
 // work is what waits for a process.
@@ -98,6 +102,7 @@ const (
 	workSession
 	workStale
 	workTransfer // ref is a node
+	workHand     // ref is a call of Hand
 )
 
 // maxMissedTicks bounds how many ticks a process gets at once when it was stopped for long.
@@ -114,6 +119,7 @@ func (w *World) addNode(id raft.NodeID) *node {
 // start starts a process on what the disk holds.
 func (w *World) start(n *node) error {
 	n.life++
+	n.processes++
 	w.pids++
 	n.pid = w.pids
 	n.begin()
@@ -127,7 +133,8 @@ func (w *World) start(n *node) error {
 		w.fail("disk", "%s starts although %s on its disk has a flipped bit", n.id, n.damaged)
 		return w.failure
 	}
-	n.last, n.term = state.Last, state.HardState.Term
+	n.last, n.term, n.died = state.Last, state.HardState.Term, nil
+	n.disk.written = state.HardState
 	voters := w.voters
 	if n.joins {
 		voters = nil
@@ -141,7 +148,7 @@ func (w *World) start(n *node) error {
 		ID: n.id, Voters: voters, Upstreams: n.upstreams, Store: disk, Bus: peers, Seed: w.seeds.next(), Observer: witness{n}, Actions: n.actions(),
 		ElectionTicks: w.options.ElectionTicks, HeartbeatTicks: w.options.HeartbeatTicks, Tick: w.options.Tick,
 		LeaseDrift: w.trouble.drift, MaxLeaderTicks: w.operators.maxReign, AtMaxReign: w.operators.atMaxReign,
-		Snapshots: w.operators.snapshots,
+		Snapshots: w.operators.snapshots, PromotionLag: w.operators.promotionLag, MaxMessageBytes: w.operators.messageBytes,
 	})
 	if err != nil {
 		n.replica = nil
@@ -150,6 +157,10 @@ func (w *World) start(n *node) error {
 	n.busy = n.cursor
 	w.trace.note(w.now, "starts", n, uint64(n.life))
 	w.judgeStart(n)
+	if w.byHand() {
+		n.waits = n.busy > w.now
+		return nil
+	}
 	phase := w.trouble.dice.between(0, n.rate)
 	w.schedule(event{at: w.now + phase, kind: evTick, node: uint8(n.index), id: uint64(n.life)})
 	if n.waits = n.busy > w.now; n.waits {
@@ -171,6 +182,10 @@ func (n *node) idle() bool { return !n.frozen && !n.stalled && !n.waits }
 
 func (w *World) tick(n *node) {
 	w.schedule(event{at: w.now + n.rate, kind: evTick, node: uint8(n.index), id: uint64(n.life)})
+	w.tickNow(n)
+}
+
+func (w *World) tickNow(n *node) {
 	w.trace.mix(uint64(w.now) ^ uint64(n.index))
 	if !n.idle() {
 		n.missed = min(n.missed+1, maxMissedTicks)
@@ -235,6 +250,8 @@ func (w *World) take(n *node, x work) {
 		if n.replica.Transfer(w.nodes[x.ref].id) == nil {
 			w.reached.Transfers++
 		}
+	case workHand:
+		w.hand.calls[x.ref](n)
 	}
 }
 
@@ -260,9 +277,14 @@ func (n *node) say(o out) { n.said = append(n.said, o) }
 func (w *World) process(n *node) {
 	err := n.replica.Process()
 	n.busy = n.cursor
+	if errors.Is(err, errCrash) {
+		w.leave(n, n.early)
+		w.crash(n)
+		return
+	}
 	if n.writes == 0 {
 		n.early = len(n.said)
-	} else if err == nil {
+	} else if err == nil && !w.byHand() {
 		n.doom = w.trouble.doom(w, n)
 		if n.doom == doomAtOnce {
 			w.crash(n)
@@ -304,6 +326,8 @@ func (w *World) leave(n *node, count int) {
 			w.post(o.ref)
 		case outAnswer:
 			w.schedule(event{at: w.now + w.clients.latency(w), kind: evAnswer, ref: o.ref})
+		case outTold:
+			w.hand.calls[o.ref](n)
 		}
 	}
 	n.said, n.early = n.said[:copy(n.said, n.said[count:])], 0
@@ -396,9 +420,10 @@ func (w *World) bury(n *node) {
 	n.frozen, n.stalled, n.waits, n.doom, n.missed = false, false, false, doomNone, 0
 	net := &w.network
 	for _, o := range n.said {
-		if o.kind == outAnswer {
+		switch o.kind {
+		case outAnswer:
 			w.clients.drop(o.ref)
-		} else {
+		case outRequest, outReply:
 			net.drop(o.ref)
 		}
 	}
@@ -429,6 +454,7 @@ func (w *World) bury(n *node) {
 // was asked for.
 func (w *World) die(n *node, err error) {
 	w.trace.note(w.now, "dies", n, 0)
+	n.died = err
 	w.tell(n, actionlog.Action{Kind: actionlog.Stop, Text: err.Error()})
 	expected := errors.Is(err, errSync) || errors.Is(err, errFull) || errors.Is(err, raft.ErrReignOver)
 	if errors.Is(err, raft.ErrReignOver) {
@@ -459,7 +485,7 @@ func (w *World) restart(n *node) error {
 		if again {
 			w.reached.Restarts++
 		}
-	case errors.Is(err, errFull), errors.Is(err, errSync):
+	case errors.Is(err, errFull), errors.Is(err, errSync), errors.Is(err, errCrash):
 		w.bury(n)
 		w.trouble.revive(w, n)
 	case errors.As(err, &corrupt) && n.damaged != "":

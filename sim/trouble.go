@@ -245,7 +245,7 @@ func (w *World) shutLinks() {
 
 // revive has a node that ended by itself start again later.
 func (t *trouble) revive(w *World, n *node) {
-	if !n.killed && !n.lost {
+	if !n.killed && !n.lost && !w.byHand() {
 		at := w.now + t.dice.long(5*time.Millisecond, 5*time.Second)
 		w.schedule(event{at: at, kind: evRestart, node: uint8(n.index), id: uint64(n.life)})
 	}

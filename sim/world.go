@@ -43,6 +43,9 @@ type Options struct {
 
 	// plant takes the place of what a node's process is given: for tests that must find what is wrong with it.
 	plant func(*node, store.Store, bus.Bus) (store.Store, bus.Bus)
+	// hand, if not nil, drives the world, with settings.
+	hand     *Hand
+	settings *HandOptions
 }
 
 // The stores.
@@ -114,6 +117,8 @@ type World struct {
 	past      past
 	eclipses  eclipses
 	seeds     dice // of replicas
+
+	hand *Hand // drives the world, or did; nil when nobody ever has
 }
 
 var _ runner.World = (*World)(nil)
@@ -133,8 +138,11 @@ func New(o Options) (*World, error) {
 	w.past, w.eclipses = newPast(o), newEclipses(o)
 	w.network = newNetwork(o.Seed)
 	w.clients = newClients(o.Seed)
+	if o.hand != nil {
+		o.hand.take(w, o.settings)
+	}
 	for i := range o.Nodes {
-		w.voters = append(w.voters, raft.NodeID(fmt.Sprintf("n%d", i+1)))
+		w.voters = append(w.voters, o.hand.name(i))
 	}
 	for _, id := range w.voters {
 		w.addNode(id)

@@ -38,12 +38,13 @@ type Config struct {
 	Actions func(actionlog.Action)
 
 	// See raft.Config; zero is its default.
-	ElectionTicks  int
-	HeartbeatTicks int
-	PromotionLag   int
-	LeaseDrift     int
-	MaxLeaderTicks int
-	AtMaxReign     raft.AtMaxReign
+	ElectionTicks   int
+	HeartbeatTicks  int
+	MaxMessageBytes int
+	PromotionLag    int
+	LeaseDrift      int
+	MaxLeaderTicks  int
+	AtMaxReign      raft.AtMaxReign
 
 	Tick      time.Duration // how long a tick is, for the log's time; default 50 ms
 	Snapshots Snapshots
@@ -193,7 +194,7 @@ func New(c Config) (*Replica, error) {
 	}
 	core, err := raft.New(raft.Config{
 		ID: c.ID, Storage: c.Store, Seed: c.Seed,
-		ElectionTicks: c.ElectionTicks, HeartbeatTicks: c.HeartbeatTicks, PromotionLag: c.PromotionLag,
+		ElectionTicks: c.ElectionTicks, HeartbeatTicks: c.HeartbeatTicks, MaxMessageBytes: c.MaxMessageBytes, PromotionLag: c.PromotionLag,
 		LeaseDrift: c.LeaseDrift, MaxLeaderTicks: c.MaxLeaderTicks, AtMaxReign: c.AtMaxReign, Upstreams: c.Upstreams,
 	})
 	if err != nil {

@@ -498,8 +498,11 @@ var checks = []string{
 }
 
 func parseEnd(p *parser) (func(*stage) error, error) {
-	if !p.accept("without", "healing") {
-		return nil, p.wanted("without healing", "without")
+	if err := p.expect("without"); err != nil {
+		return nil, err
+	}
+	if err := p.expect("healing"); err != nil {
+		return nil, err
 	}
 	return func(s *stage) error {
 		s.unhealed = true

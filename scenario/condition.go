@@ -222,6 +222,8 @@ func (s *stage) value(o operand) (value, error) {
 
 // holds tells whether a condition holds, and if not what is instead.
 func (s *stage) holds(c condition) (bool, string) {
+	named := len(s.named)
+	defer func() { s.named = s.named[:named] }()
 	for i := range c {
 		if ok, instead := s.compares(&c[i]); !ok {
 			return false, instead
@@ -269,7 +271,7 @@ func (s *stage) whose(p path, i int) string {
 	if p.owner != ownerNode {
 		return p.text
 	}
-	return name(i) + "." + strings.Replace(p.field.name, "*", p.arg, 1)
+	return name(i) + "." + strings.NewReplacer("*", p.arg, "#", p.arg).Replace(p.field.name)
 }
 
 func (v value) compare(op string, w value) bool {

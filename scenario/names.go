@@ -13,7 +13,7 @@ import (
 )
 
 // field is something that can be seen of a node, a client, the cluster or what is under way. A * in its name
-// stands for a word, which get and set are given.
+// stands for a word and a # for a number, which get and set are given.
 type field struct {
 	name string
 	kind kind
@@ -21,7 +21,7 @@ type field struct {
 	get  func(s *stage, of int, arg string) (value, error)
 	set  func(s *stage, of int, arg string, v value) error // nil when it cannot be set
 
-	words func(s *stage, of int) []string // that can stand for the *, where there is one
+	words func(s *stage, of int) []string // that can stand for the * or #, where there is one now
 }
 
 // owner is what a name begins with.
@@ -204,6 +204,9 @@ func stored(s *stage, i int, key string) (value, error) {
 	return text(n.Replica.Stale(key).Value), nil
 }
 
+// maxClock bounds the rate of a clock, in percent.
+const maxClock = 1000
+
 var nodeFields = []field{
 	{name: "state", kind: kindText, doc: "follower, pre-candidate, candidate, leader or down", get: look(role)},
 	{name: "term", kind: kindNumber, doc: "its current term", get: core(func(r *raft.Raft) value { return number(r.Term()) })},
@@ -220,6 +223,17 @@ var nodeFields = []field{
 				return fmt.Errorf("%s is down", n.ID)
 			}
 			n.Replica.Core().SetElectionIn(int(min(v.number, maxTicks)))
+			return nil
+		},
+	},
+	{
+		name: "clock", kind: kindNumber, doc: "the rate of its clock, in percent of the true one; can be set, to 1000 at most",
+		get: func(s *stage, i int, _ string) (value, error) { return number(uint64(s.clock[i])), nil },
+		set: func(s *stage, i int, _ string, v value) error {
+			if v.number > maxClock {
+				return fmt.Errorf("a clock runs at %d percent at most", maxClock)
+			}
+			s.clock[i] = int(v.number)
 			return nil
 		},
 	},
@@ -243,10 +257,10 @@ var nodeFields = []field{
 		}
 		return content(e)
 	})},
-	{name: "log.*", kind: kindText, doc: "its entry at an index: what it writes, no-op, configuration, or none", words: indexes, get: func(s *stage, i int, arg string) (value, error) {
+	{name: "log.#", kind: kindText, doc: "its entry at an index: what it writes, no-op, configuration, or none", words: indexes, get: func(s *stage, i int, arg string) (value, error) {
 		index, err := strconv.ParseUint(arg, 10, 64)
 		if err != nil {
-			return value{}, fmt.Errorf("%q is no index of a log", arg)
+			return value{}, err // the parser has seen to that
 		}
 		e, found := s.hand.Entry(i, index)
 		if !found {
@@ -485,16 +499,21 @@ func (p *parser) path() (path, error) {
 	return found, nil
 }
 
-// match tells whether a name is that of a field, and the word that stands for its *.
+// match tells whether a name is that of a field, and what stands for its * or #.
 func match(pattern, name string) (arg string, ok bool) {
-	before, after, wild := strings.Cut(pattern, "*")
-	if !wild {
+	at := strings.IndexAny(pattern, "*#")
+	if at < 0 {
 		return "", pattern == name
 	}
+	before, after := pattern[:at], pattern[at+1:]
 	if len(name) <= len(before)+len(after) || !strings.HasPrefix(name, before) || !strings.HasSuffix(name, after) {
 		return "", false
 	}
 	arg = name[len(before) : len(name)-len(after)]
+	if pattern[at] == '#' {
+		_, err := strconv.ParseUint(arg, 10, 64)
+		return arg, err == nil
+	}
 	return arg, !strings.Contains(arg, ".")
 }
 

@@ -13,6 +13,7 @@ import (
 type stage struct {
 	hand    *sim.Hand
 	options Options
+	line    int // that is played
 
 	deferred []func() // requests that a leader was not ready for yet
 	trying   bool     // the statement is to fail
@@ -42,6 +43,7 @@ func newStage(o Options) *stage {
 
 // begin makes the world.
 func (s *stage) begin(o sim.HandOptions) error {
+	o.Actions = s.options.Actions
 	hand, err := sim.ByHand(o)
 	if err != nil {
 		return err
@@ -65,6 +67,9 @@ func (s *stage) close() {
 // do plays one line and checks what it led to.
 func (s *stage) do(l *Line) error {
 	s.named = s.named[:0]
+	if s.hand != nil && s.options.Actions != nil {
+		s.hand.Remark(l.Text)
+	}
 	err := l.do(s)
 	if s.hand != nil {
 		s.hangUp()

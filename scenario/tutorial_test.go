@@ -1,15 +1,12 @@
 package scenario
 
 import (
-	flags "flag"
 	"os"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 )
-
-var update = flags.Bool("update", false, "write what is printed into docs/repl.md")
 
 // tutorial is a page with sessions in it.
 const tutorial = "../docs/repl.md"

@@ -107,6 +107,7 @@ var clusterSettings = []struct {
 	{"snapshotKeep", 0, 1 << 30, "how many applied entries truncation leaves in the log", func(o *sim.HandOptions, n int) { o.Snapshots.Keep = uint64(n) }},
 	{"snapshotSpare", 0, 1 << 30, "how many entries a leader leaves for peers further behind; default snapshotEvery", func(o *sim.HandOptions, n int) { o.Snapshots.Spare = uint64(n) }},
 	{"chunkBytes", 1, 1 << 20, "about how large a chunk of a snapshot is", func(o *sim.HandOptions, n int) { o.Snapshots.ChunkBytes = n }},
+	{"appendBytes", 1, 1 << 20, "how much data of entries an append holds at most, though always one entry; default 1 MiB", func(o *sim.HandOptions, n int) { o.MaxMessageBytes = n }},
 	{"promotionLag", 1, 1 << 30, "how many entries a learner may be behind and still be promoted; default 64", func(o *sim.HandOptions, n int) { o.PromotionLag = n }},
 	{"leaseDrift", 0, 50, "by how many percent clocks may differ where leaders answer reads by lease; default 0, without leases", func(o *sim.HandOptions, n int) { o.LeaseDrift = n }},
 	{"maxLeaderTicks", 0, 1 << 30, "after how many ticks a leader ends its reign; default 0, never", func(o *sim.HandOptions, n int) { o.MaxLeaderTicks = n }},

@@ -94,10 +94,10 @@ func (s *stage) answered(who int, r *response, result replica.Result, err error)
 	c.waiting = slices.DeleteFunc(c.waiting, func(w *response) bool { return w == r })
 	c.pending = len(c.waiting)
 	c.last, s.lastClient = r, who
+	s.hand.Answer(c.name, r.node, r.what+": "+r.outcome())
 	if s.heard != nil {
 		s.heard(who, r)
 	}
-	s.hand.Answer(c.name, r.node, r.what+": "+r.outcome())
 }
 
 // request sends a request to a node. An answer that refuses it at once is the error.

@@ -271,7 +271,7 @@ func (s *stage) whose(p path, i int) string {
 	if p.owner != ownerNode {
 		return p.text
 	}
-	return name(i) + "." + strings.NewReplacer("*", p.arg, "#", p.arg).Replace(p.field.name)
+	return name(i) + "." + p.field.full(p.arg)
 }
 
 func (v value) compare(op string, w value) bool {

@@ -29,7 +29,7 @@ func (s *Session) heads() (heads []string) {
 	return append(heads, "cluster", "messages", "settings")
 }
 
-// below are the names of all that can be seen of what a head means, each * and # replaced by the words that there are.
+// below are the names of all that can be seen of what a head means, each * replaced by the words that there are.
 func (s *Session) below(head string) (names []string, err error) {
 	var owner owner
 	of := 0
@@ -63,7 +63,7 @@ func (s *Session) below(head string) (names []string, err error) {
 			continue
 		}
 		for _, w := range f.words(s.stage, of) {
-			if full := strings.NewReplacer("*", w, "#", w).Replace(f.name); !strings.Contains(w, ".") && !slices.Contains(names, full) {
+			if full := f.full(w); !strings.Contains(w, ".") && !slices.Contains(names, full) {
 				names = append(names, full)
 			}
 		}

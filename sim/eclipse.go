@@ -235,7 +235,7 @@ func (w *World) darken(d time.Duration) {
 		}
 	}
 	w.trace.note(w.now, "is eclipsed", w.nodes[e.node], uint64(d))
-	w.remark(w.nodes[e.node], "its links are shut for %v", e.until-w.now)
+	w.remark(w.nodes[e.node], "its links are shut for %v", (e.until - w.now).Round(time.Millisecond))
 	w.schedule(event{at: w.now + time.Millisecond, kind: evProbe})
 }
 

@@ -141,13 +141,13 @@ func (w *World) ask(at int, changes []confchange.Change) {
 			n.standing = standingMember
 		}
 	}
-	w.remark(w.nodes[at], "is to be asked by an administrator for %v", changes)
+	w.remark(w.nodes[at], "to be asked for %v", changes)
 	w.schedule(event{at: w.now + w.clients.latency(w), kind: evAsk, node: uint8(at), id: id})
 }
 
 // maroon shuts all links of a node until then.
 func (w *World) maroon(n *node, until time.Duration) {
-	w.remark(n, "all its links are shut for %v", until-w.now)
+	w.remark(n, "its links are shut for %v", (until - w.now).Round(time.Millisecond))
 	for to := range w.nodes {
 		w.network.link(n.index, to).shut, w.network.link(to, n.index).shut = until, until
 	}

@@ -117,7 +117,7 @@ func (w *World) tellLink(from, to int, cut bool, d time.Duration) {
 		a.Kind = actionlog.Cut
 	}
 	if d > 0 {
-		a.Text = fmt.Sprintf("for %v", d)
+		a.Text = fmt.Sprintf("for %v", d.Round(time.Millisecond))
 	}
 	w.tell(w.nodes[from], a)
 }

@@ -91,7 +91,7 @@ type Action struct {
 	Configuration *raft.Configuration `json:"configuration,omitempty"`
 	Message       *Message            `json:"message,omitempty"`
 	Peer          raft.NodeID         `json:"peer,omitzero"`
-	Client        string              `json:"client,omitzero"`
+	Client        string              `json:"client,omitzero"` // empty: its name is not known
 	Text          string              `json:"text,omitzero"`
 }
 

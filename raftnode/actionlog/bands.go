@@ -51,7 +51,7 @@ type band struct {
 
 // bands are those of all lanes, from top to bottom.
 func (l *layout) bands() (all []band) {
-	bottom := header + float64(len(l.rows))*rowHeight
+	bottom := top(len(l.rows))
 	for _, id := range l.lanes {
 		now := band{column: l.column(id), from: header}
 		for i := range l.actions {

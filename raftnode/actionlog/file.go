@@ -98,6 +98,10 @@ func (a *Action) check() error {
 		return fmt.Errorf("there is no kind %q", a.Kind)
 	case a.Time < 0:
 		return errors.New("a negative time")
+	case a.Node == "" && a.Kind != Lose && a.Kind != Duplicate && a.Kind != Violation && a.Kind != Note:
+		return fmt.Errorf("kind %q of no node", a.Kind)
+	case a.Peer == "" && (a.Kind == Cut || a.Kind == Heal):
+		return fmt.Errorf("kind %q without a peer", a.Kind)
 	case carries && a.Message == nil:
 		return fmt.Errorf("kind %q without a message", a.Kind)
 	case carries && (a.Message.From == "" || a.Message.To == ""):

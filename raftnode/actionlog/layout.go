@@ -14,10 +14,12 @@ import (
 // The sizes of a drawing, in pixels.
 const (
 	gutter    = 150.0 // number and time, left of all lanes
-	rowHeight = 22.0
-	header    = 92.0 // legend and names
+	rowHeight = 24.0
+	header    = 86.0 // legend and names
+	pad       = 12.0 // above the first row
 	bandWidth = 18.0
 	charWidth = 5.9 // of the labels' font, on average
+	boldWidth = 6.5
 )
 
 // MaxDrawn is how many actions one drawing takes.
@@ -29,8 +31,15 @@ var ErrTooMany = fmt.Errorf("more than %d actions: choose some of them", MaxDraw
 // ErrNothing refuses to draw nothing.
 var ErrNothing = errors.New("no action is left to be shown")
 
-// near is how far apart in time two actions of one row may be.
-const near = time.Millisecond
+// near is how far apart in time two actions of one row may be, and moment how far what a node does at one time: a real
+// one is not done at once.
+const (
+	near   = time.Millisecond
+	moment = 200 * time.Microsecond
+)
+
+// atOnce tells whether two actions, the later one second, are of one moment.
+func atOnce(a, b *Action) bool { return b.Time-a.Time <= moment }
 
 // layout is where everything stands in a drawing: a column for each node, a row for what happened at about the same time
 // on different nodes, and never two in one row of which one came about through the other.
@@ -43,8 +52,12 @@ type layout struct {
 	rows    []row
 	place   []float64 // of each action: y of its row, or, where it is not shown, of where it would be
 	arrows  []arrow
-	hidden  []bool // heartbeats that are folded
+	hidden  []bool        // what is folded
+	counts  map[int]count // of what is folded, by action
 }
+
+// count is what an action adds to those that are counted and not drawn.
+type count struct{ sent, lost int }
 
 type row struct {
 	first    int  // action
@@ -53,10 +66,33 @@ type row struct {
 	taken    []bool // gaps: number i lies right of column i
 	labels   []label
 	marks    []mark
-	folded   int // heartbeats
+	links    []link
+	folded   int // requests of one type
 	lost     int // of them
-	leader   raft.NodeID
+	asks     *Message
 	receipts map[int]int // by column: from which column something arrives
+}
+
+// link is one direction between two nodes that is cut or healed, for a while or so.
+type link struct{ from, to, text string }
+
+// words tells of links, of both directions at once.
+func words(links []link) string {
+	var all []string
+	told := map[link]bool{}
+	for _, k := range links {
+		back := link{k.to, k.from, k.text}
+		if told[back] {
+			continue
+		}
+		told[k] = true
+		arrow := "→"
+		if slices.Contains(links, back) {
+			arrow = "↔"
+		}
+		all = append(all, because(k.from+arrow+k.to, k.text))
+	}
+	return strings.Join(all, ", ")
 }
 
 type label struct {
@@ -66,7 +102,7 @@ type label struct {
 	node   raft.NodeID
 	text   string
 	kind   Kind
-	sends  bool // it tells what is sent
+	sends  string // what is sent, and drawn from here; empty where nothing is
 }
 
 type mark struct {
@@ -91,10 +127,12 @@ func newLayout(actions []Action, v View) (*layout, error) {
 	case len(shown) > MaxDrawn:
 		return nil, ErrTooMany
 	}
-	l := &layout{view: v, actions: actions, lanes: v.lanes(shown), place: make([]float64, len(actions)), hidden: make([]bool, len(actions))}
+	l := &layout{view: v, actions: actions, lanes: v.lanes(shown), place: make([]float64, len(actions)), hidden: make([]bool, len(actions)), counts: map[int]count{}}
 	l.clients = slices.ContainsFunc(shown, func(a Action) bool { return a.Kind == Request || a.Kind == Answer })
-	l.gap = max(150, min(230, 1000/float64(len(l.lanes))))
-	l.build()
+	l.gap = max(150, min(230, 1000/float64(max(1, len(l.lanes)))))
+	if l.build(); len(l.rows) == 0 {
+		return nil, ErrNothing
+	}
 	return l, nil
 }
 
@@ -116,9 +154,12 @@ func (l *layout) column(id raft.NodeID) int {
 
 func (l *layout) x(column int) float64 { return gutter + 24 + float64(column)*l.gap }
 
-func (l *layout) width() float64 { return l.x(l.columns()) + 10 }
+func (l *layout) width() float64 { return max(500, l.x(l.columns())+10) }
 
-func y(row int) float64 { return header + (float64(row)+0.5)*rowHeight }
+func y(row int) float64 { return top(row) + rowHeight/2 }
+
+// top is the upper edge of a row.
+func top(row int) float64 { return header + pad + float64(row)*rowHeight }
 
 // build places all actions, one after the other.
 func (l *layout) build() {
@@ -137,7 +178,10 @@ func (l *layout) build() {
 	sent := make([]int, len(l.actions)) // row of each Send
 	for i := range l.actions {
 		a := &l.actions[i]
-		l.place[i] = header + float64(len(l.rows))*rowHeight
+		l.place[i] = top(len(l.rows))
+		if len(l.rows) == 0 {
+			l.place[i] = header
+		}
 		if !l.view.shows(a) {
 			continue
 		}
@@ -149,10 +193,9 @@ func (l *layout) build() {
 		case Cut, Heal, Violation:
 			l.addBanner(i)
 		case Send:
-			sent[i] = l.addSend(i)
-			if of := starts[i]; len(of) == 0 || passages[of[0]].end < 0 || !l.view.shows(&l.actions[passages[of[0]].end]) {
-				l.addArrow(i, l.column(a.Message.From), l.column(a.Message.To), y(sent[i]), y(sent[i]), arrow{half: true})
-			}
+			of := starts[i]
+			half := len(of) == 0 || passages[of[0]].end < 0 || !l.view.shows(&l.actions[passages[of[0]].end])
+			sent[i] = l.addSend(i, half)
 		case Receive, Lose:
 			send := -1
 			if t, ok := ends[i]; ok {
@@ -175,17 +218,41 @@ func (l *layout) build() {
 	}
 }
 
-// fold finds the heartbeats that brought nothing new: neither to whom they came nor to who had the answer.
+// folds tells whether messages of a type are sent again and again, and mostly bring nothing new.
+func folds(m *Message) bool {
+	return request(m.Type) == TypeName(raft.MsgHeartbeat) || request(m.Type) == TypeName(raft.MsgFetch)
+}
+
+// fold finds what goes without saying: messages that brought nothing new, that they were lost, and that what is committed
+// is applied.
 func (l *layout) fold(passages []transit) {
 	for _, t := range passages {
-		if t.send < 0 || t.end < 0 {
+		at := max(t.send, t.end)
+		if at < 0 || !folds(l.actions[at].Message) || t.end >= 0 && l.brings(t.end) {
 			continue
 		}
-		m := l.actions[t.send].Message
-		if request(m.Type) != TypeName(raft.MsgHeartbeat) || l.brings(t.end) {
-			continue
+		l.hidden[at] = true
+		if t.send >= 0 {
+			l.hidden[t.send] = true
+			l.counts[t.send] = count{sent: 1}
+		} else {
+			l.counts[t.end] = count{sent: 1}
 		}
-		l.hidden[t.send], l.hidden[t.end] = true, true
+		if t.end >= 0 && l.actions[t.end].Kind == Lose {
+			l.counts[t.end] = count{lost: 1}
+		} else if t.unanswered && t.end < 0 {
+			l.counts[t.send] = count{sent: 1, lost: 1}
+		}
+	}
+	committed := map[raft.NodeID]*Action{}
+	for i := range l.actions {
+		a := &l.actions[i]
+		switch commit := committed[a.Node]; {
+		case a.Kind == Commit:
+			committed[a.Node] = a
+		case a.Kind == Apply && commit != nil && atOnce(commit, a), a.Kind == Unanswered && folds(a.Message):
+			l.hidden[i] = true
+		}
 	}
 }
 
@@ -195,7 +262,7 @@ func (l *layout) brings(receive int) bool {
 		return false
 	}
 	a, next := &l.actions[receive], &l.actions[receive+1]
-	return next.Node == a.Node && next.Time == a.Time && next.Kind != Send && next.Kind != Receive && next.Kind != Read
+	return next.Node == a.Node && atOnce(a, next) && next.Kind != Send && next.Kind != Receive && next.Kind != Read
 }
 
 func (l *layout) last() *row {
@@ -224,9 +291,10 @@ func (l *layout) fitting(i, column, after int) *row {
 	return l.newRow(i)
 }
 
-func (l *layout) fits(text string) bool {
-	return float64(utf8.RuneCountInString(text))*charWidth <= l.gap-bandWidth-14
-}
+// room is how many letters stand between two lanes.
+func (l *layout) room() int { return int((l.gap - bandWidth - 12) / charWidth) }
+
+func (l *layout) fits(text string) bool { return utf8.RuneCountInString(text) <= l.room() }
 
 // write puts a label beside a column, on that side if it is free, or on the other. It tells whether either was.
 func (r *row) write(t label, right bool) bool {
@@ -248,7 +316,7 @@ func (l *layout) addMark(i, column int) {
 	a := &l.actions[i]
 	text := a.short()
 	r := l.last()
-	if r != nil && r.banner == "" && r.folded == 0 && l.actions[r.first].Time == a.Time && r.busy[column] {
+	if r != nil && r.banner == "" && r.folded == 0 && atOnce(&l.actions[r.first], a) && r.busy[column] {
 		if l.join(r, column, a, text) {
 			l.place[i] = y(len(l.rows) - 1)
 			return
@@ -274,11 +342,8 @@ func (l *layout) join(r *row, column int, a *Action, text string) bool {
 		if t.column != column {
 			continue
 		}
-		if t.kind == Commit && a.Kind == Apply {
-			return true
-		}
 		both := t.text + " · " + text
-		if t.sends || !l.fits(both) {
+		if t.sends != "" || !l.fits(both) {
 			return false
 		}
 		t.text, t.kind = both, a.Kind
@@ -293,27 +358,45 @@ func (l *layout) join(r *row, column int, a *Action, text string) bool {
 	return true
 }
 
-// addSend places what leaves; the same said to several nodes at once is said once. It returns the row.
-func (l *layout) addSend(i int) int {
+// addSend places what leaves; the same said to several nodes at once is said once. half: it is not known to arrive
+// anywhere, so that it must say where it goes. It returns the row.
+func (l *layout) addSend(i int, half bool) int {
 	a := &l.actions[i]
 	from, to := l.column(a.Message.From), l.column(a.Message.To)
-	t := label{column: from, node: a.Node, text: a.Message.short(), kind: Send, sends: true}
-	if r := l.last(); r != nil && l.actions[r.first].Time == a.Time {
-		for _, have := range r.labels {
-			if have.sends && have.column == from && have.text == t.text {
-				l.place[i] = y(len(l.rows) - 1)
-				return len(l.rows) - 1
+	words := a.Message.short()
+	at := l.fan(i, from, words)
+	if at < 0 {
+		r := l.fitting(i, from, -1)
+		t := label{column: from, node: a.Node, text: words, kind: Send, sends: words}
+		if !r.write(t, to > from) {
+			r = l.newRow(i)
+			r.write(t, to > from)
+		}
+		r.busy[from] = true
+		at = len(l.rows) - 1
+	}
+	l.place[i] = y(at)
+	if half {
+		l.addArrow(i, from, to, y(at), y(at), arrow{half: true})
+		for k := range l.rows[at].labels {
+			if t := &l.rows[at].labels[k]; t.column == from && t.sends == words {
+				t.text += " to " + string(a.Message.To)
 			}
 		}
 	}
-	r := l.fitting(i, from, -1)
-	if !r.write(t, to > from) {
-		r = l.newRow(i)
-		r.write(t, to > from)
+	return at
+}
+
+// fan is the row in which a node has just begun to say the same; -1 for none.
+func (l *layout) fan(i, from int, words string) int {
+	r := l.last()
+	if r == nil || !atOnce(&l.actions[r.first], &l.actions[i]) {
+		return -1
 	}
-	r.busy[from] = true
-	l.place[i] = y(len(l.rows) - 1)
-	return len(l.rows) - 1
+	if slices.ContainsFunc(r.labels, func(t label) bool { return t.column == from && t.sends == words }) {
+		return len(l.rows) - 1
+	}
+	return -1
 }
 
 // addEnd places where a message arrives or is lost.
@@ -340,12 +423,12 @@ func (l *layout) addEnd(i, send int, sent []int) {
 		return
 	}
 	l.addArrow(i, from, to, y(at), y(at), arrow{half: true})
-	r.write(label{column: to, node: a.Node, text: m.short(), kind: Receive}, from > to)
+	r.write(label{column: to, node: a.Node, text: fmt.Sprintf("%s: %s", m.From, m.short()), kind: Receive, sends: m.short()}, from > to)
 }
 
 func (l *layout) addLoss(i, from, to int, known bool, send int, sent []int) {
 	a := &l.actions[i]
-	if known && a.Time == l.actions[send].Time {
+	if known && atOnce(&l.actions[send], a) {
 		l.addArrow(i, from, to, y(sent[send]), y(sent[send]), arrow{lost: true})
 		l.place[i] = y(sent[send])
 		return
@@ -358,7 +441,7 @@ func (l *layout) addLoss(i, from, to int, known bool, send int, sent []int) {
 	}
 	l.addArrow(i, from, to, begin, y(at), arrow{lost: true})
 	r.busy[to] = true
-	r.write(label{column: to, text: "✕ " + a.Text, kind: Lose}, from < to)
+	r.write(label{column: to, text: a.Text, kind: Lose}, from > to)
 }
 
 func (l *layout) addArrow(i, from, to int, y1, y2 float64, w arrow) {
@@ -377,51 +460,54 @@ func (l *layout) addClient(i int) {
 		w.from, w.to = to, 0
 	}
 	l.arrows = append(l.arrows, w)
-	r.write(label{column: 0, text: a.short(), kind: a.Kind, sends: true}, true)
+	r.write(label{column: 0, text: a.short(), kind: a.Kind, sends: a.short()}, true)
 	r.receipts[to] = 0
 }
 
 // addBanner places what concerns all. Cuts of one moment are one.
 func (l *layout) addBanner(i int) {
 	a := &l.actions[i]
-	if r := l.last(); r != nil && r.banner == a.Kind && (a.Kind == Cut || a.Kind == Heal) && l.actions[r.first].Time == a.Time {
-		r.labels[0].text = strings.TrimSuffix(r.labels[0].text, because("", a.Text)) + because(fmt.Sprintf(" %s→%s", a.Node, a.Peer), a.Text)
-		l.place[i] = y(len(l.rows) - 1)
-		return
-	}
 	text := a.Text
 	switch a.Kind {
 	case Cut, Heal:
-		text = because(fmt.Sprintf("%s %s→%s", a.Kind, a.Node, a.Peer), a.Text)
+		if r := l.last(); r != nil && r.banner == a.Kind && atOnce(&l.actions[r.first], a) {
+			r.links = append(r.links, link{string(a.Node), string(a.Peer), a.Text})
+			l.place[i] = y(len(l.rows) - 1)
+			return
+		}
 	case Violation:
 		text = a.String()
 	}
-	for n, line := range wrap(text, int((l.width()-gutter-20)/charWidth)) {
+	for n, line := range wrap(text, int((l.width()-gutter-40)/boldWidth)) {
 		r := l.newRow(i)
 		r.banner = a.Kind
 		r.labels = []label{{text: line, kind: a.Kind, right: n > 0}}
+		if a.Kind == Cut || a.Kind == Heal {
+			r.links = []link{{string(a.Node), string(a.Peer), a.Text}}
+		}
 	}
 }
 
-// addFolded counts a heartbeat, together with those before it since anything else happened.
+// addFolded counts a request, together with its like since anything else happened.
 func (l *layout) addFolded(a *Action, i int) {
-	if a.Kind == Receive || a.Message.Type != TypeName(raft.MsgHeartbeat) {
+	m := a.Message
+	c, found := l.counts[i]
+	if !found || m.Type != request(m.Type) {
 		return
 	}
-	r := l.last()
-	if r == nil || r.folded == 0 || r.leader != a.Message.From {
-		if a.Kind == Lose {
-			return // its sending is counted elsewhere
+	at := len(l.rows) - 1
+	for at >= 0 && l.rows[at].folded > 0 && (l.rows[at].asks.From != m.From || l.rows[at].asks.Type != m.Type) {
+		at--
+	}
+	if at < 0 || l.rows[at].folded == 0 {
+		if c.sent == 0 {
+			return // it was counted elsewhere
 		}
-		r = l.newRow(i)
-		r.leader = a.Message.From
+		l.newRow(i).asks = m
+		at = len(l.rows) - 1
 	}
-	l.place[i] = y(len(l.rows) - 1)
-	if a.Kind == Lose {
-		r.lost++
-		return
-	}
-	r.folded++
+	l.rows[at].folded += c.sent
+	l.rows[at].lost += c.lost
 }
 
 // wrap breaks a text into lines of at most so many letters, at spaces where it can.

@@ -11,6 +11,9 @@ import (
 // nothing new are left out. Errors: ErrNothing, ErrTooMany, and those of w.
 func Mermaid(w io.Writer, actions []Action, v View) error {
 	l, err := newLayout(actions, v)
+	if err == nil && len(l.lanes) == 0 {
+		err = ErrNothing // Mermaid has nothing to put it over
+	}
 	if err != nil {
 		return err
 	}
@@ -71,7 +74,7 @@ func (l *layout) sameMoment(i, j int) bool {
 	case Send, Receive, Lose, Request, Answer, Cut, Heal, Violation:
 		return false
 	}
-	return a.Node != "" && a.Node == b.Node && a.Time == b.Time && a.Kind != Violation && l.view.shows(b)
+	return a.Node != "" && a.Node == b.Node && atOnce(a, b) && !l.hidden[j] && a.Kind != Violation && l.view.shows(b)
 }
 
 // plain keeps out of a text what means something to Mermaid.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"sync"
 	"time"
 )
@@ -32,8 +33,11 @@ type Stream struct {
 	closed  bool
 }
 
-// OpenStream goes on with a file, or makes it. A line that an earlier process was killed about is removed.
+// OpenStream goes on with a file, or makes it and its folder. A line that an earlier process was killed about is removed.
 func OpenStream(path string) (*Stream, error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return nil, err
+	}
 	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
 	if err != nil {
 		return nil, err

@@ -40,7 +40,7 @@ text{font:11px system-ui,-apple-system,"Segoe UI",Roboto,"DejaVu Sans",sans-seri
 .e{text-anchor:end}.m{text-anchor:middle}
 .t{font:10px ui-monospace,"DejaVu Sans Mono",Menlo,monospace;fill:var(--quiet);text-anchor:end}
 .q{fill:var(--quiet);font-style:italic}.h{font-weight:600;font-size:13px}
-.n{font-size:10px;font-weight:600;text-anchor:middle}.n.leader{fill:var(--paper)}
+.n{font-size:10px;font-weight:600;text-anchor:middle}.nl{fill:var(--paper)}
 .g{stroke:var(--line)}
 .follower{fill:var(--follower);stroke:var(--edge)}.leader{fill:var(--leader);stroke:var(--leader)}
 .candidate{fill:url(#hatch);stroke:var(--candidate)}.pre-candidate{fill:url(#dots);stroke:var(--candidate)}
@@ -58,7 +58,7 @@ text{font:11px system-ui,-apple-system,"Segoe UI",Roboto,"DejaVu Sans",sans-seri
 `
 
 func (d *drawing) draw() {
-	height := header + float64(len(d.rows))*rowHeight + 34
+	height := top(len(d.rows)) + 34
 	d.put(`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %.0f %.0f" width="%.0f" height="%.0f" role="img">`, d.width(), height, d.width(), height)
 	d.put(`<title>What each node did, from %.3f s to %.3f s</title>`, d.actions[d.rows[0].first].Time.Seconds(), d.actions[d.rows[len(d.rows)-1].first].Time.Seconds())
 	d.out.WriteString(style)
@@ -106,7 +106,7 @@ func (d *drawing) legend() {
 	d.cross(x+18, 20, 4)
 	x += 28
 	word("lost")
-	d.put(`<text class="q" x="14" y="44">Numbers in lanes are terms. @ is the term of a message. Heartbeats that bring nothing new are folded.</text>`)
+	d.put(`<text class="q" x="14" y="44">Numbers in lanes are terms. @ is the term of a message. Heartbeats and fetches that bring nothing new are counted, not drawn.</text>`)
 }
 
 func (d *drawing) grid() {
@@ -116,7 +116,7 @@ func (d *drawing) grid() {
 		}
 	}
 	if d.clients {
-		d.put(`<path class="g" d="M%.1f %.1fV%.1f" stroke="var(--client)"/>`, d.x(0), header, header+float64(len(d.rows))*rowHeight)
+		d.put(`<path class="g" d="M%.1f %.1fV%.1f" stroke="var(--client)"/>`, d.x(0), header, top(len(d.rows)))
 	}
 }
 
@@ -136,10 +136,14 @@ func (d *drawing) band(b band) {
 		return
 	}
 	d.put(`<rect class="%s" x="%.1f" y="%.1f" width="%.0f" height="%.1f" rx="2"/>`, look, x-bandWidth/2, b.from, bandWidth, b.to-b.from)
-	if b.to-b.from < 12 {
+	if b.to-b.from < 17 {
 		return
 	}
-	d.put(`<text class="n l %s" x="%.1f" y="%.1f">%d</text>`, look, x, b.from+11, b.standing.term)
+	class := "n l"
+	if look == raft.Leader.String() {
+		class = "n nl"
+	}
+	d.put(`<text class="%s" x="%.1f" y="%.1f">%d</text>`, class, x, b.from+15, b.standing.term)
 }
 
 // ways is how an arrow looks.
@@ -169,17 +173,17 @@ func (d *drawing) arrow(a arrow) {
 	d.put(`<g><title>%s</title>`, escape(d.title(&d.actions[a.action])))
 	switch {
 	case a.lost:
-		x, y := (x1+x2)/2, (a.y1+a.y2)/2
+		x := x1 + math.Copysign(d.gap/2, x2-x1)
 		if a.y1 != a.y2 {
-			y = a.y2
+			x = x2 + math.Copysign(0.7*d.gap, x1-x2) // beside it stands why
 		}
-		d.put(`<path class="a %s" d="M%.1f %.1fL%.1f %.1f"/>`, way, x1, a.y1, x, y)
-		d.cross(x, y, 4.5)
+		d.put(`<path class="a %s" d="M%.1f %.1fL%.1f %.1f"/>`, way, x1, a.y1, x, a.y2)
+		d.cross(x, a.y2, 4.5)
 	case a.half:
-		if d.actions[a.action].Kind == Send {
-			x2 = (x1 + x2) / 2
+		if stub := math.Copysign(0.45*d.gap, x2-x1); d.actions[a.action].Kind == Send {
+			x2 = x1 + stub
 		} else {
-			x1 = (x1 + x2) / 2
+			x1 = x2 - stub
 		}
 		d.put(`<path class="a half %s" d="M%.1f %.1fL%.1f %.1f" marker-end="url(#%s)"/>`, way, x1, a.y1, x2, a.y2, way)
 	default:
@@ -218,24 +222,27 @@ func (d *drawing) row(i int) {
 }
 
 func (d *drawing) folded(r *row, at float64) {
-	text := "1 heartbeat"
-	if r.folded > 1 {
-		text = fmt.Sprintf("%d heartbeats", r.folded)
-	}
+	text := fmt.Sprintf("%d× %s", r.folded, r.asks.Type)
 	if r.lost > 0 {
 		text += fmt.Sprintf(", %d lost", r.lost)
 	}
-	d.put(`<text class="q l" x="%.1f" y="%.1f">⋮ %s</text>`, d.x(d.column(r.leader))+bandWidth/2+7, at+3.5, text)
+	d.put(`<text class="q l" x="%.1f" y="%.1f">⋮ %s</text>`, d.x(d.column(r.asks.From))+bandWidth/2+7, at+3.5, text)
 }
 
 func (d *drawing) banner(r *row, at float64) {
-	text := escape(r.labels[0].text)
+	text := r.labels[0].text
+	if r.links != nil {
+		text = fmt.Sprintf("%s %s", r.banner, words(r.links))
+	}
 	left, right := gutter-8, d.width()-8
+	room := int((right - left - 30) / boldWidth)
+	behind := gutter + 12 + boldWidth*float64(min(room, utf8.RuneCountInString(text)))
+	text = shorten(text, room)
 	switch r.banner {
 	case Violation:
 		d.put(`<path class="v" d="M%.1f %.1fH%.1fV%.1fH%.1fZ"/><text class="vx" x="%.1f" y="%.1f">%s</text>`, left, at-rowHeight/2, right, at+rowHeight/2, left, left+10, at+4, text)
 	case Cut, Heal:
-		d.put(`<path class="%s" d="M%.1f %.1fH%.1f"/><text class="%sx l" x="%.1f" y="%.1f">%s</text>`, r.banner, left, at, right, r.banner, left+10, at+4, text)
+		d.put(`<path class="%s" d="M%.1f %.1fh8M%.1f %.1fH%.1f"/><text class="%sx l" x="%.1f" y="%.1f">%s</text>`, r.banner, left, at, behind, at, right, r.banner, left+12, at+4, text)
 	default:
 		d.put(`<text class="q l" x="%.1f" y="%.1f">%s</text>`, left+10, at+4, text)
 	}
@@ -266,7 +273,7 @@ func (d *drawing) label(t label, at float64) {
 		class += " good"
 	case Request, Answer:
 		class += " asks"
-	case Note:
+	case Note, Unanswered:
 		class += " q"
 	case Configuration:
 		class += " cutx"
@@ -276,16 +283,25 @@ func (d *drawing) label(t label, at float64) {
 		class += " e"
 		x -= bandWidth + 10
 	}
-	if t.sends {
-		at -= 5
+	if t.sends != "" {
+		at -= 4
 	} else {
 		at += 3.5
 	}
-	text := oneLine(t.text)
-	if room := int((d.gap - bandWidth - 12) / charWidth); utf8.RuneCountInString(text) > room {
-		text = string([]rune(text)[:room-1]) + "…"
+	room := d.room()
+	if strings.HasSuffix(class, "bad") || strings.HasSuffix(class, "cutx") {
+		room = int((d.gap - bandWidth - 12) / boldWidth)
 	}
-	d.put(`<text class="%s" x="%.1f" y="%.1f">%s</text>`, class, x, at, escape(text))
+	d.put(`<text class="%s" x="%.1f" y="%.1f">%s</text>`, class, x, at, shorten(t.text, room))
+}
+
+// shorten cuts a text, which then is told as a whole to who points at it.
+func shorten(text string, room int) string {
+	letters := []rune(oneLine(text))
+	if len(letters) <= room {
+		return escape(text)
+	}
+	return escape(string(letters[:room-1])) + "…<title>" + escape(text) + "</title>"
 }
 
 func escape(text string) string { return html.EscapeString(oneLine(text)) }

@@ -108,8 +108,9 @@ func (v View) lanes(actions []Action) []raft.NodeID {
 
 // transit is one copy of a message on its way.
 type transit struct {
-	send int // of the actions; -1 where it is not among them
-	end  int // its Receive or Lose; -1 where there is none
+	send       int // of the actions; -1 where it is not among them
+	end        int // its Receive or Lose; -1 where there is none
+	unanswered bool
 }
 
 // name tells messages apart.
@@ -135,20 +136,24 @@ func transits(actions []Action) []transit {
 		switch actions[i].Kind {
 		case Send:
 			open[key] = append(open[key], len(all))
-			all = append(all, transit{i, -1})
+			all = append(all, transit{send: i, end: -1})
 		case Duplicate:
 			send := -1
 			if of := open[key]; len(of) > 0 {
 				send = all[of[len(of)-1]].send
 			}
 			open[key] = append(open[key], len(all))
-			all = append(all, transit{send, -1})
+			all = append(all, transit{send: send, end: -1})
 		case Receive, Lose:
 			if of := open[key]; len(of) > 0 {
 				all[of[0]].end = i
 				open[key] = of[1:]
 			} else {
-				all = append(all, transit{-1, i})
+				all = append(all, transit{send: -1, end: i})
+			}
+		case Unanswered:
+			if of := open[key]; len(of) > 0 {
+				all[of[0]].unanswered = true
 			}
 		}
 	}
@@ -170,10 +175,7 @@ func (a *Action) short() string {
 		if a.Leader != "" && a.Leader != a.Node {
 			return "follows " + string(a.Leader)
 		}
-		if a.Role == raft.Follower.String() || a.Role == raft.Leader.String() {
-			return a.Role
-		}
-		return because(a.Role, a.Text)
+		return a.Role
 	case Vote:
 		if a.Vote == a.Node {
 			return "votes itself"
@@ -186,7 +188,10 @@ func (a *Action) short() string {
 	case Commit:
 		return fmt.Sprintf("commit %d", a.Index)
 	case Configuration:
-		return fmt.Sprintf("%s %s", members(a.Configuration), a.State)
+		if a.State == Appended {
+			return fmt.Sprintf("config %d %s", a.Index, members(a.Configuration))
+		}
+		return fmt.Sprintf("config %d %s", a.Index, a.State)
 	case Apply:
 		return "apply " + span(a.Entries)
 	case Snapshot:
@@ -198,7 +203,7 @@ func (a *Action) short() string {
 	case Read:
 		return fmt.Sprintf("read %s at %d", a.Text, a.Index)
 	case Request, Answer:
-		return a.Client + " " + a.Text
+		return strings.TrimSpace(a.Client + " " + a.Text)
 	case Unanswered:
 		return "no answer: " + a.Message.short()
 	case Pause:

@@ -1,6 +1,7 @@
 package actionlog
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -51,9 +52,9 @@ func (a Action) String() string {
 	case Read:
 		return fmt.Sprintf("may answer a read of %s, at %d", a.Text, a.Index)
 	case Request:
-		return fmt.Sprintf("is asked by %s: %s", a.Client, a.Text)
+		return fmt.Sprintf("is asked by %s: %s", cmp.Or(a.Client, "a client"), a.Text)
 	case Answer:
-		return fmt.Sprintf("to %s: %s", a.Client, a.Text)
+		return fmt.Sprintf("to %s: %s", cmp.Or(a.Client, "a client"), a.Text)
 	case Lose:
 		return because(fmt.Sprintf("lost on the way from %s to %s: %s", a.Message.From, a.Message.To, a.Message), a.Text)
 	case Duplicate:
@@ -130,7 +131,7 @@ func runs(all []Run) string {
 	return strings.Join(words, " ")
 }
 
-// members tells who is in a configuration.
+// members tells who is in a configuration, and where it is joint who was before.
 func members(c *raft.Configuration) string {
 	if c == nil || len(c.Voters) == 0 {
 		return "no members"
@@ -139,11 +140,13 @@ func members(c *raft.Configuration) string {
 	for _, part := range []struct {
 		name string
 		of   []raft.NodeID
-	}{{"", c.Voters}, {" from ", c.Outgoing}, {" learners ", c.Learners}, {" to be learners ", c.LearnersNext}, {" read-only ", c.ReadOnly}} {
+	}{{"", c.Outgoing}, {" → ", c.Voters}, {" learners ", c.Learners}, {" to be learners ", c.LearnersNext}, {" read-only ", c.ReadOnly}} {
 		if len(part.of) == 0 {
 			continue
 		}
-		b.WriteString(part.name)
+		if b.Len() > 0 {
+			b.WriteString(part.name)
+		}
 		for i, id := range part.of {
 			if i > 0 {
 				b.WriteByte(' ')

@@ -186,13 +186,13 @@ func (r *recorder) query(key string, done func(Result, error)) func(Result, erro
 }
 
 func (r *recorder) asked(what string, done func(Result, error)) func(Result, error) {
-	r.tell(actionlog.Action{Kind: actionlog.Request, Node: r.id, Client: "client", Text: what})
+	r.tell(actionlog.Action{Kind: actionlog.Request, Node: r.id, Text: what})
 	return func(result Result, err error) {
 		text := what + ": ok"
 		if err != nil {
 			text = what + ": " + err.Error()
 		}
-		r.tell(actionlog.Action{Kind: actionlog.Answer, Node: r.id, Client: "client", Text: text})
+		r.tell(actionlog.Action{Kind: actionlog.Answer, Node: r.id, Text: text})
 		done(result, err)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"coup/raftnode/actionlog"
 	"coup/sim"
 )
 
@@ -13,6 +14,8 @@ import (
 type Options struct {
 	// Unhealed says that the world is not healed at the end: only the lines themselves can fail.
 	Unhealed bool
+	// Actions is told all that happens, and each line before it is played; nil for none.
+	Actions func(actionlog.Action)
 }
 
 // Result is what came of a scenario.
@@ -36,13 +39,23 @@ func (sc *Scenario) Run(o Options) *Result {
 	s := newStage(o)
 	defer s.close()
 	r := &Result{File: sc.File, Title: sc.Title, Lines: len(sc.Lines)}
-	err := sc.play(s)
+	err := sc.survive(s)
 	r.Took, r.Output = time.Since(began), s.out.String()
 	if s.hand != nil {
 		r.Ticks = s.hand.Ticks()
 	}
 	r.conclude(s, err)
 	return r
+}
+
+// survive plays all lines. A node that panics, which only a bug can bring about, ends the scenario.
+func (sc *Scenario) survive(s *stage) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = &Error{File: sc.File, Line: s.line, Column: 1, Text: fmt.Sprintf("panic: %v", p)}
+		}
+	}()
+	return sc.play(s)
 }
 
 // conclude takes what the scenario came to.
@@ -70,6 +83,7 @@ func (sc *Scenario) play(s *stage) error {
 	for i := range sc.Lines {
 		l := &sc.Lines[i]
 		before := s.out.Len()
+		s.line = l.Number
 		err := s.do(l)
 		if s.hand != nil && s.hand.Err() != nil {
 			return sc.broken(s, l, "")

@@ -274,6 +274,9 @@ func parseTick(p *parser) (func(*stage) error, error) {
 			if s.broken() {
 				return nil
 			}
+			if err := s.spend(); err != nil {
+				return err
+			}
 			if err := tick(s); err != nil {
 				return err
 			}
@@ -296,13 +299,18 @@ func parseCheck(p *parser) (func(*stage) error, error) {
 	}, nil
 }
 
+// canFail are the verbs that can be tried.
+func canFail() []string {
+	return slices.DeleteFunc(verbNames(), func(v string) bool { return v == "cluster" || v == "try" || v == "end" || v == "expect" })
+}
+
 func parseTry(p *parser) (func(*stage) error, error) {
 	if !p.more() {
-		return nil, p.wanted("a statement")
+		return nil, p.wanted("a statement", canFail()...)
 	}
 	v := find(p.tokens[p.at].text)
-	if v == nil || v.name == "cluster" || v.name == "try" || v.name == "end" || v.name == "expect" {
-		return nil, p.wanted("a verb that can fail", verbNames()...)
+	if v == nil || !slices.Contains(canFail(), v.name) {
+		return nil, p.wanted("a verb that can fail", canFail()...)
 	}
 	p.at++
 	do, err := v.parse(p)
@@ -423,6 +431,8 @@ func parseLet(p *parser) (func(*stage) error, error) {
 }
 
 func parsePrint(p *parser) (func(*stage) error, error) {
+	p.offer("nodes", "messages", "logs")
+	p.offersName = !p.more()
 	switch {
 	case !p.more():
 		return func(s *stage) error {
@@ -489,8 +499,11 @@ var checks = []string{
 }
 
 func parseEnd(p *parser) (func(*stage) error, error) {
-	if !p.accept("without", "healing") {
-		return nil, p.wanted("without healing", "without")
+	if err := p.expect("without"); err != nil {
+		return nil, err
+	}
+	if err := p.expect("healing"); err != nil {
+		return nil, err
 	}
 	return func(s *stage) error {
 		s.unhealed = true

@@ -110,5 +110,5 @@ func (w *World) obey(n *node, o order) {
 	case orderSnapshot:
 		err = n.replica.TakeSnapshot()
 	}
-	w.trace.line(w.now, "%s is given order %d: %v", n.id, o, err)
+	w.tellOrder(n, o, err)
 }

@@ -25,6 +25,7 @@ type flags struct {
 	electionTicks, heartbeatTicks       int
 	seed, logLevel, logFormat           string
 	loseUnsynced                        bool
+	actionLog                           string
 }
 
 // settings are what a node is started with, checked.
@@ -38,6 +39,7 @@ type settings struct {
 	electionTicks, heartbeatTicks       int
 	seed                                uint64
 	loseUnsynced                        bool
+	actionLog                           string // file; empty for none
 	log                                 *slog.Logger
 }
 
@@ -56,6 +58,7 @@ func (f *flags) register(s *pflag.FlagSet) {
 	s.StringVar(&f.seed, "seed", "", "number that randomises elections (default: from the system)")
 	s.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
 	s.StringVar(&f.logFormat, "log-format", "text", "text or json")
+	s.StringVar(&f.actionLog, "action-log", "", "file that all the node does is appended to, one JSON object a line (default: none)")
 	s.BoolVar(&f.loseUnsynced, "unsafe-lose-unsynced", false, "for tests: keep un-synced writes in the process, so that they die with it")
 }
 
@@ -66,6 +69,7 @@ func (f *flags) settings() (settings, error) {
 		listenHTTP: f.listenHTTP, listenBus: f.listenBus, listenGossip: f.listenGossip,
 		tick: f.tick, requestTimeout: f.requestTimeout,
 		electionTicks: f.electionTicks, heartbeatTicks: f.heartbeatTicks, loseUnsynced: f.loseUnsynced,
+		actionLog: f.actionLog,
 	}
 	if err := checkID(f.id); err != nil {
 		return s, fmt.Errorf("--id: %w", err)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"coup/raftnode/actionlog"
 	"coup/raftnode/raft"
 	"coup/raftnode/store"
 )
@@ -30,6 +31,11 @@ type disk struct {
 	shown    int  // of the journal, are in surface
 	failed   bool // until the process ends
 	full     bool
+
+	// By Hand alone:
+	written raft.HardState // last
+	hangs   bool           // no write becomes durable before Flush
+	kept    int            // of what is not durable, how many writes a crash leaves
 }
 
 // close lets go of what is beside memory.
@@ -45,6 +51,7 @@ type write struct {
 	state     raft.HardState
 	withState bool
 	kind      writeKind
+	name      string // see Writes
 	entries   []raft.Entry
 	base      *raft.Base              // of writeBase and writeTruncation
 	other     func(store.Store) error // what it is instead of a Save; else nil
@@ -104,31 +111,31 @@ func (d *disk) Bootstrap(base raft.Base) error {
 	if err := d.Memory.Clone().Bootstrap(base); err != nil {
 		return err
 	}
-	return d.write(write{kind: writeBase, base: &base, other: func(s store.Store) error { return s.Bootstrap(base) }}, true)
+	return d.write(write{kind: writeBase, name: "bootstrap", base: &base, other: func(s store.Store) error { return s.Bootstrap(base) }}, true)
 }
 
 // TakeChunk implements store.Store.
 func (d *disk) TakeChunk(c raft.Chunk) error {
-	return d.write(write{kind: writeContent, other: func(s store.Store) error { return s.TakeChunk(c) }}, false)
+	return d.write(write{kind: writeContent, name: "chunk", other: func(s store.Store) error { return s.TakeChunk(c) }}, false)
 }
 
 // Publish implements store.Store.
 func (d *disk) Publish(s raft.Snapshot) error {
 	d.world.reached.SnapshotsTaken++
 	d.showCommitted(s.Index)
-	return d.write(write{kind: writeContent, other: func(t store.Store) error { return t.Publish(s) }}, true)
+	return d.write(write{kind: writeContent, name: "snapshot", other: func(t store.Store) error { return t.Publish(s) }}, true)
 }
 
 // Gather implements store.Store.
 func (d *disk) Gather(g raft.Gathered) error {
-	return d.write(write{kind: writeContent, other: func(s store.Store) error { return s.Gather(g) }}, false)
+	return d.write(write{kind: writeContent, name: "chunk", other: func(s store.Store) error { return s.Gather(g) }}, false)
 }
 
 // Install implements store.Store.
 func (d *disk) Install(s raft.Snapshot, hs *raft.HardState) error {
 	d.world.reached.SnapshotsInstalled++
 	d.node.last = s.Index
-	x := write{kind: writeBase, base: &s.Base, other: func(t store.Store) error { return t.Install(s, hs) }}
+	x := write{kind: writeBase, name: "install", base: &s.Base, other: func(t store.Store) error { return t.Install(s, hs) }}
 	if hs != nil {
 		x.state, x.withState = *hs, true
 	}
@@ -140,7 +147,7 @@ func (d *disk) Install(s raft.Snapshot, hs *raft.HardState) error {
 func (d *disk) Compact(base raft.Base) error {
 	d.world.reached.Compactions++
 	d.showCommitted(base.Index)
-	return d.write(write{kind: writeTruncation, base: &base, other: func(s store.Store) error { return s.Compact(base) }}, true)
+	return d.write(write{kind: writeTruncation, name: "truncation", base: &base, other: func(s store.Store) error { return s.Compact(base) }}, true)
 }
 
 // showCommitted comes before what builds on an entry being committed. A node that is a quorum by itself commits what it
@@ -173,11 +180,25 @@ func (d *disk) write(x write, synced bool) error {
 		d.failed = true
 		return errFull
 	}
+	what := noAction
+	if w.byHand() {
+		what = w.hand.atWrite(n, &x)
+	}
+	if what == CrashBefore {
+		return errCrash
+	}
+	d.hangs = d.hangs || what == HangWrite
 	x.durable = never
 	broken := false
 	if synced {
 		var took time.Duration
-		if took, broken = w.trouble.sync(w); !broken {
+		if took, broken = w.trouble.sync(w); what == FailWrite || what == FailButWrite {
+			broken = true
+		}
+		if d.hangs {
+			took = hung
+		}
+		if !broken {
 			n.cursor += took
 			x.durable = n.cursor
 			for i := len(d.journal) - 1; i >= 0 && d.journal[i].durable == never; i-- {
@@ -187,14 +208,25 @@ func (d *disk) write(x write, synced bool) error {
 	}
 	if broken {
 		d.journal = append(d.journal, x)
+		if what == FailButWrite {
+			d.sync()
+		}
 		d.failed = true
 		w.reached.FailedSyncs++
+		w.tell(n, actionlog.Action{Kind: actionlog.Disk, Text: "fsync fails"})
 		return errSync
 	}
 	if err := x.do(d.Memory); err != nil {
 		return err
 	}
 	d.journal = append(d.journal, x)
+	if x.withState {
+		d.written = x.state
+	}
+	if what == CrashAfter {
+		d.sync()
+		return errCrash
+	}
 	if len(d.journal) > keptWrites {
 		return d.settle(d.durable())
 	}
@@ -249,7 +281,9 @@ func (d *disk) crash(dice *dice) error {
 	pending := len(d.journal) - n
 	kept := 0
 	if pending > 0 {
-		kept = pick(dice, 0, 0, pending, dice.below(pending+1))
+		if kept = min(d.kept, pending); !d.world.byHand() {
+			kept = pick(dice, 0, 0, pending, dice.below(pending+1))
+		}
 		if lost := pending - kept; lost > 0 {
 			d.world.reached.LostWrites += lost
 		}
@@ -273,7 +307,7 @@ func (d *disk) crash(dice *dice) error {
 		}
 	}
 	d.journal = d.journal[:0]
-	d.failed = false
+	d.failed, d.hangs = false, false
 	d.Memory = d.beneath.Clone()
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"coup/cluster"
+	"coup/raftnode/actionlog"
 	"coup/raftnode/bus"
 	"coup/raftnode/raft"
 	"coup/raftnode/replica"
@@ -14,14 +15,17 @@ import (
 
 // node is one node's machine: its disk, and the process while it lives.
 type node struct {
-	world   *World
-	id      raft.NodeID
-	index   int
-	disk    *disk
-	replica *replica.Replica // nil while it is dead
-	life    uint32           // counts processes
-	pid     int
-	wiped   int // how often its disk was emptied
+	world     *World
+	id        raft.NodeID
+	index     int
+	disk      *disk
+	replica   *replica.Replica // nil while it is dead
+	life      uint32           // counts processes
+	processes int              // so far
+	died      error            // why the last process ended by itself
+	armed     []Armed          // by Hand
+	pid       int
+	wiped     int // how often its disk was emptied
 
 	state     uint64   // hash of what its state machine holds
 	inquiries []uint64 // rounds that came in the turn under way; answered after it
@@ -42,16 +46,17 @@ type node struct {
 	rate time.Duration // of its ticks, by the true time
 
 	// cursor is when the disk will have done what it was asked for in this turn of the process.
-	cursor time.Duration
-	writes int           // in this turn
-	busy   time.Duration // until then the process waits for its disk
-	waits  bool          // for its disk, or to be told that it is done
-	said   []out         // in this turn
-	early  int           // of said, may leave before the turn's writes are durable
-	deeds  []deed        // of the state machine, in this turn
-	inbox  []work        // for when the process runs on
-	missed int           // ticks
-	doom   doom
+	cursor  time.Duration
+	writes  int                // in this turn
+	busy    time.Duration      // until then the process waits for its disk
+	waits   bool               // for its disk, or to be told that it is done
+	said    []out              // in this turn
+	early   int                // of said, may leave before the turn's writes are durable
+	deeds   []deed             // of the state machine, in this turn
+	awaited []actionlog.Action // of this turn, true once its writes are durable
+	inbox   []work             // for when the process runs on
+	missed  int                // ticks
+	doom    doom
 
 	last       uint64 // index of the log's last entry, as written last
 	term       uint64 // as of its latest message
@@ -73,6 +78,7 @@ const (
 	outRequest outKind = iota // ref is a letter, id its request
 	outReply                  // ref is a letter
 	outAnswer                 // ref is a reply
+	outTold                   // ref is a call of Hand
 )
 
 // work is what waits for a process.
@@ -96,6 +102,7 @@ const (
 	workSession
 	workStale
 	workTransfer // ref is a node
+	workHand     // ref is a call of Hand
 )
 
 // maxMissedTicks bounds how many ticks a process gets at once when it was stopped for long.
@@ -112,6 +119,7 @@ func (w *World) addNode(id raft.NodeID) *node {
 // start starts a process on what the disk holds.
 func (w *World) start(n *node) error {
 	n.life++
+	n.processes++
 	w.pids++
 	n.pid = w.pids
 	n.begin()
@@ -125,7 +133,8 @@ func (w *World) start(n *node) error {
 		w.fail("disk", "%s starts although %s on its disk has a flipped bit", n.id, n.damaged)
 		return w.failure
 	}
-	n.last, n.term = state.Last, state.HardState.Term
+	n.last, n.term, n.died = state.Last, state.HardState.Term, nil
+	n.disk.written = state.HardState
 	voters := w.voters
 	if n.joins {
 		voters = nil
@@ -136,10 +145,10 @@ func (w *World) start(n *node) error {
 		disk, peers = plant(n, disk, peers)
 	}
 	n.replica, err = replica.New(replica.Config{
-		ID: n.id, Voters: voters, Upstreams: n.upstreams, Store: disk, Bus: peers, Seed: w.seeds.next(), Observer: witness{n},
+		ID: n.id, Voters: voters, Upstreams: n.upstreams, Store: disk, Bus: peers, Seed: w.seeds.next(), Observer: witness{n}, Actions: n.actions(),
 		ElectionTicks: w.options.ElectionTicks, HeartbeatTicks: w.options.HeartbeatTicks, Tick: w.options.Tick,
 		LeaseDrift: w.trouble.drift, MaxLeaderTicks: w.operators.maxReign, AtMaxReign: w.operators.atMaxReign,
-		Snapshots: w.operators.snapshots,
+		Snapshots: w.operators.snapshots, PromotionLag: w.operators.promotionLag, MaxMessageBytes: w.operators.messageBytes,
 	})
 	if err != nil {
 		n.replica = nil
@@ -148,6 +157,10 @@ func (w *World) start(n *node) error {
 	n.busy = n.cursor
 	w.trace.note(w.now, "starts", n, uint64(n.life))
 	w.judgeStart(n)
+	if w.byHand() {
+		n.waits = n.busy > w.now
+		return nil
+	}
 	phase := w.trouble.dice.between(0, n.rate)
 	w.schedule(event{at: w.now + phase, kind: evTick, node: uint8(n.index), id: uint64(n.life)})
 	if n.waits = n.busy > w.now; n.waits {
@@ -169,6 +182,10 @@ func (n *node) idle() bool { return !n.frozen && !n.stalled && !n.waits }
 
 func (w *World) tick(n *node) {
 	w.schedule(event{at: w.now + n.rate, kind: evTick, node: uint8(n.index), id: uint64(n.life)})
+	w.tickNow(n)
+}
+
+func (w *World) tickNow(n *node) {
 	w.trace.mix(uint64(w.now) ^ uint64(n.index))
 	if !n.idle() {
 		n.missed = min(n.missed+1, maxMissedTicks)
@@ -233,16 +250,23 @@ func (w *World) take(n *node, x work) {
 		if n.replica.Transfer(w.nodes[x.ref].id) == nil {
 			w.reached.Transfers++
 		}
+	case workHand:
+		w.hand.calls[x.ref](n)
 	}
 }
 
 // respond ends a request, unless it was cancelled.
 func (w *World) respond(id uint64, m raft.Message, err error) {
-	if r := w.network.request(id); r != nil {
-		onResponse := r.onResponse
-		w.network.close(r)
-		onResponse(m, err)
+	r := w.network.request(id)
+	if r == nil {
+		if err == nil {
+			w.tellMessage(actionlog.Lose, nil, &m, "nobody waits for it")
+		}
+		return
 	}
+	onResponse := r.onResponse
+	w.network.close(r)
+	onResponse(m, err)
 }
 
 // say takes what a process says. It leaves when all that was written before it is durable.
@@ -253,9 +277,14 @@ func (n *node) say(o out) { n.said = append(n.said, o) }
 func (w *World) process(n *node) {
 	err := n.replica.Process()
 	n.busy = n.cursor
+	if errors.Is(err, errCrash) {
+		w.leave(n, n.early)
+		w.crash(n)
+		return
+	}
 	if n.writes == 0 {
 		n.early = len(n.said)
-	} else if err == nil {
+	} else if err == nil && !w.byHand() {
 		n.doom = w.trouble.doom(w, n)
 		if n.doom == doomAtOnce {
 			w.crash(n)
@@ -268,6 +297,7 @@ func (w *World) process(n *node) {
 		return
 	}
 	if n.busy <= w.now {
+		n.tellAwaited()
 		w.judge(n)
 		w.leave(n, len(n.said))
 		w.tellStatuses(n)
@@ -296,6 +326,8 @@ func (w *World) leave(n *node, count int) {
 			w.post(o.ref)
 		case outAnswer:
 			w.schedule(event{at: w.now + w.clients.latency(w), kind: evAnswer, ref: o.ref})
+		case outTold:
+			w.hand.calls[o.ref](n)
 		}
 	}
 	n.said, n.early = n.said[:copy(n.said, n.said[count:])], 0
@@ -306,6 +338,7 @@ func (w *World) flushed(n *node) {
 	if n.frozen || n.stalled || n.busy > w.now {
 		return
 	}
+	n.tellAwaited()
 	switch n.doom {
 	case doomBetweenMessages:
 		w.leave(n, w.trouble.dice.below(len(n.said)+1))
@@ -343,11 +376,13 @@ func (w *World) pause(n *node, why *bool) {
 	*why = true
 	w.reached.Pauses++
 	w.trace.note(w.now, "pauses", n, 0)
+	w.tell(n, actionlog.Action{Kind: actionlog.Pause})
 }
 
 func (w *World) resume(n *node, why *bool) {
 	*why = false
 	w.trace.note(w.now, "goes on", n, uint64(n.missed))
+	w.tell(n, actionlog.Action{Kind: actionlog.Resume})
 	w.schedule(event{at: w.now, kind: evFlush, node: uint8(n.index), id: uint64(n.life)})
 }
 
@@ -364,8 +399,17 @@ func (w *World) crash(n *node) {
 		w.reached.CrashesInWrite++
 	}
 	w.trace.note(w.now, "crashes", n, uint64(len(n.said)))
+	w.tell(n, actionlog.Action{Kind: actionlog.Crash, Text: n.crashes()})
 	w.bury(n)
 	w.trouble.revive(w, n)
+}
+
+// crashes tells what a process was about when it crashes, where it was about its writes.
+func (n *node) crashes() string {
+	return [...]string{
+		doomNone: "", doomAtOnce: "before its write, all unsaid", doomBeforeSync: "before its write was durable",
+		doomBeforeMessages: "its write durable, the rest unsaid", doomBetweenMessages: "its write durable, some of the rest unsaid",
+	}[n.doom]
 }
 
 // bury is all that becomes of a process, however it ends.
@@ -376,15 +420,18 @@ func (w *World) bury(n *node) {
 	n.frozen, n.stalled, n.waits, n.doom, n.missed = false, false, false, doomNone, 0
 	net := &w.network
 	for _, o := range n.said {
-		if o.kind == outAnswer {
+		switch o.kind {
+		case outAnswer:
 			w.clients.drop(o.ref)
-		} else {
+		case outRequest, outReply:
 			net.drop(o.ref)
 		}
 	}
+	n.awaited = n.awaited[:0]
 	n.begin()
 	for _, x := range n.inbox {
 		if x.kind == workMessage || x.kind == workAnswer {
+			w.tellMessage(actionlog.Lose, nil, &net.letters[x.ref].m, "its receiver ended before it was taken up")
 			net.drop(x.ref)
 		}
 		if x.kind == workStatus {
@@ -407,6 +454,8 @@ func (w *World) bury(n *node) {
 // was asked for.
 func (w *World) die(n *node, err error) {
 	w.trace.note(w.now, "dies", n, 0)
+	n.died = err
+	w.tell(n, actionlog.Action{Kind: actionlog.Stop, Text: err.Error()})
 	expected := errors.Is(err, errSync) || errors.Is(err, errFull) || errors.Is(err, raft.ErrReignOver)
 	if errors.Is(err, raft.ErrReignOver) {
 		w.reached.Exits++
@@ -436,7 +485,7 @@ func (w *World) restart(n *node) error {
 		if again {
 			w.reached.Restarts++
 		}
-	case errors.Is(err, errFull), errors.Is(err, errSync):
+	case errors.Is(err, errFull), errors.Is(err, errSync), errors.Is(err, errCrash):
 		w.bury(n)
 		w.trouble.revive(w, n)
 	case errors.As(err, &corrupt) && n.damaged != "":

@@ -11,13 +11,15 @@ import (
 // operators give orders to nodes again and again, and set them up as they like: how long a leader may
 // reign, when snapshots are taken, how clients read.
 type operators struct {
-	dice       dice
-	every      time.Duration // between two orders, on average; 0 for none
-	maxReign   int           // in ticks; 0 for no end
-	atMaxReign raft.AtMaxReign
-	snapshots  replica.Snapshots
-	lease      odds // of a read
-	follower   odds // of a read that is not by lease
+	dice         dice
+	every        time.Duration // between two orders, on average; 0 for none
+	maxReign     int           // in ticks; 0 for no end
+	atMaxReign   raft.AtMaxReign
+	snapshots    replica.Snapshots
+	promotionLag int  // as of raft.Config
+	messageBytes int  // likewise
+	lease        odds // of a read
+	follower     odds // of a read that is not by lease
 }
 
 // order is what a node is told to do.
@@ -108,5 +110,5 @@ func (w *World) obey(n *node, o order) {
 	case orderSnapshot:
 		err = n.replica.TakeSnapshot()
 	}
-	w.trace.line(w.now, "%s is given order %d: %v", n.id, o, err)
+	w.tellOrder(n, o, err)
 }

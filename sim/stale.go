@@ -6,6 +6,7 @@ import (
 
 	"coup/raftnode/fsm"
 	"coup/raftnode/raft"
+	"coup/raftnode/replica"
 )
 
 // past is what each key held as of each entry that anybody applied, and a client that asks any node for what it has
@@ -106,7 +107,12 @@ func (w *World) readStale(n *node) {
 		return
 	}
 	key := p.keys[p.dice.below(len(p.keys))]
-	r := n.replica.Stale(key)
+	w.judgeStale(n, key, n.replica.Stale(key))
+}
+
+// judgeStale judges the answer to a stale read.
+func (w *World) judgeStale(n *node, key string, r replica.Result) {
+	p := &w.past
 	was := p.as(key, r.Index)
 	known := p.since == 0 || was.index > 0
 	switch {

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"coup/raftnode/actionlog"
 	"coup/raftnode/raft"
 )
 
@@ -188,7 +189,9 @@ func (w *World) again(what int) {
 func (w *World) happen(what int) {
 	t := &w.trouble
 	if what >= troubleEmpty {
-		w.nodes[what-troubleEmpty].disk.full = false
+		n := w.nodes[what-troubleEmpty]
+		n.disk.full = false
+		w.tell(n, actionlog.Action{Kind: actionlog.Disk, Text: "has space again"})
 		return
 	}
 	w.again(what)
@@ -218,6 +221,7 @@ func (w *World) happen(what int) {
 	case troubleFull:
 		if t.fill > 0 {
 			n.disk.full = true
+			w.tell(n, actionlog.Action{Kind: actionlog.Disk, Text: "full"})
 			w.reached.FullDisks++
 			w.schedule(event{at: w.now + t.dice.long(10*time.Millisecond, 3*time.Second), kind: evTrouble, ref: int32(troubleEmpty + n.index)})
 		}
@@ -232,14 +236,16 @@ func (w *World) shutLinks() {
 	d := &w.trouble.dice
 	for range 1 + d.below(2*len(w.nodes)) {
 		from, to := d.below(len(w.nodes)), d.below(len(w.nodes))
-		w.network.link(from, to).shut = w.now + d.long(50*time.Millisecond, 3*time.Second)
+		shut := d.long(50*time.Millisecond, 3*time.Second)
+		w.network.link(from, to).shut = w.now + shut
+		w.tellLink(from, to, true, shut)
 		w.reached.Shut++
 	}
 }
 
 // revive has a node that ended by itself start again later.
 func (t *trouble) revive(w *World, n *node) {
-	if !n.killed && !n.lost {
+	if !n.killed && !n.lost && !w.byHand() {
 		at := w.now + t.dice.long(5*time.Millisecond, 5*time.Second)
 		w.schedule(event{at: at, kind: evRestart, node: uint8(n.index), id: uint64(n.life)})
 	}

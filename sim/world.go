@@ -8,10 +8,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"time"
 
 	"coup/cluster"
+	"coup/raftnode/actionlog"
 	"coup/raftnode/bus"
 	"coup/raftnode/raft"
 	"coup/raftnode/raft/invariant"
@@ -38,11 +38,14 @@ type Options struct {
 	// Unchecked says that no invariant is checked, so that only what clients see, and what Settle is
 	// owed, can fail the world. It changes nothing of what happens.
 	Unchecked bool
-	// Trace gets a line for each event; nil for none. It changes nothing of what happens.
-	Trace io.Writer
+	// Actions is told all that happens; nil for none. It changes nothing of what happens.
+	Actions func(actionlog.Action)
 
 	// plant takes the place of what a node's process is given: for tests that must find what is wrong with it.
 	plant func(*node, store.Store, bus.Bus) (store.Store, bus.Bus)
+	// hand, if not nil, drives the world, with settings.
+	hand     *Hand
+	settings *HandOptions
 }
 
 // The stores.
@@ -92,6 +95,7 @@ type World struct {
 	now     time.Duration
 	queue   queue
 	trace   trace
+	log     *actionlog.Log // nil where nobody wants one
 	reached Reached
 	check   *invariant.Checker
 	failure *Failure
@@ -113,6 +117,8 @@ type World struct {
 	past      past
 	eclipses  eclipses
 	seeds     dice // of replicas
+
+	hand *Hand // drives the world, or did; nil when nobody ever has
 }
 
 var _ runner.World = (*World)(nil)
@@ -123,7 +129,8 @@ func New(o Options) (*World, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &World{options: o, trace: newTrace(o.Trace), check: invariant.New(), seeds: newDice(o.Seed, "replicas")}
+	w := &World{options: o, trace: newTrace(), check: invariant.New(), seeds: newDice(o.Seed, "replicas")}
+	w.log = newLog(w)
 	if w.trouble, err = newTrouble(o); err != nil {
 		return nil, err
 	}
@@ -131,8 +138,11 @@ func New(o Options) (*World, error) {
 	w.past, w.eclipses = newPast(o), newEclipses(o)
 	w.network = newNetwork(o.Seed)
 	w.clients = newClients(o.Seed)
+	if o.hand != nil {
+		o.hand.take(w, o.settings)
+	}
 	for i := range o.Nodes {
-		w.voters = append(w.voters, raft.NodeID(fmt.Sprintf("n%d", i+1)))
+		w.voters = append(w.voters, o.hand.name(i))
 	}
 	for _, id := range w.voters {
 		w.addNode(id)
@@ -337,7 +347,7 @@ func (w *World) schedule(e event) { w.queue.push(e) }
 func (w *World) fail(check, format string, args ...any) {
 	if w.failure == nil {
 		w.failure = &Failure{Check: check, Text: fmt.Sprintf(format, args...), At: w.now}
-		w.trace.line(w.now, "failure %s: %s", check, w.failure.Text)
+		w.tell(nil, actionlog.Action{Kind: actionlog.Violation, Text: check + ": " + w.failure.Text})
 	}
 }
 

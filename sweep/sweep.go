@@ -276,7 +276,7 @@ func (o Options) run(ctx context.Context, seed uint64) (out outcome) {
 			fail(verdict, check, fmt.Sprintf("panic: %v", p))
 		}
 	}()
-	world, err := NewWorld(run.Options, o.Only == Linearizability || o.Only == Liveness)
+	world, err := NewWorld(run.Options, o.Only == Linearizability || o.Only == Liveness, nil)
 	if err != nil {
 		fail(checker.Harness, checker.NameHarness, err.Error())
 		return out

@@ -3,6 +3,7 @@ package sweep
 import (
 	"errors"
 
+	"coup/raftnode/actionlog"
 	"coup/runner"
 	"coup/sim"
 )
@@ -10,10 +11,11 @@ import (
 // World is a simulated cluster as a run wants it.
 type World struct{ *sim.World }
 
-// NewWorld makes the world of a run. In one that is unchecked no invariant is looked at.
-func NewWorld(o runner.Options, unchecked bool) (World, error) {
+// NewWorld makes the world of a run. In one that is unchecked no invariant is looked at. What happens is told to
+// actions, unless that is nil.
+func NewWorld(o runner.Options, unchecked bool, actions func(actionlog.Action)) (World, error) {
 	w, err := sim.New(sim.Options{
-		Seed: o.Seed, Nodes: o.Nodes, OpTimeout: o.OpTimeout, Trouble: o.Trouble, Store: o.Store, Unchecked: unchecked,
+		Seed: o.Seed, Nodes: o.Nodes, OpTimeout: o.OpTimeout, Trouble: o.Trouble, Store: o.Store, Unchecked: unchecked, Actions: actions,
 	})
 	return World{w}, err
 }

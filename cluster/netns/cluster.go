@@ -149,6 +149,13 @@ func (c *local) addNode(id string, p *port, peers string) error {
 	if c.options.LoseUnsynced {
 		n.arguments = append(n.arguments, "--unsafe-lose-unsynced")
 	}
+	if c.options.ActionLog {
+		actions, err := filepath.Abs(filepath.Join(folder, "actions.ndjson"))
+		if err != nil {
+			return err
+		}
+		n.arguments = append(n.arguments, "--action-log", actions)
+	}
 	n.arguments = append(n.arguments, c.options.NodeArguments...)
 	c.nodes[id] = n
 	c.order = append(c.order, n.Node)

@@ -34,7 +34,8 @@ started in the module's folder, and needs the go command.
 
 In the simulator (--env sim) it is this program that is built with each bug in it, and that sweeps
 over seeds until the bug is caught: once by whatever catches it first, once by what clients see
-alone, and once by what a healthy cluster owes. Mutants that break no rule must not be flagged.
+alone, and once by what a healthy cluster owes. It also plays all scenarios, of which at least one must
+fail. Mutants that break no rule must not be flagged, by any.
 
 Exit codes: 0 all caught and nothing flagged without cause, 1 a mutant survived, 255 the node as it
 is did not pass.`,
@@ -52,7 +53,7 @@ is did not pass.`,
 			if c.environment == simulated {
 				return c.simulate(cmd.Context(), newTerminal(os.Stdout))
 			}
-			for _, flag := range []string{"write", "jobs", "budget", "benign-seeds", "quick"} {
+			for _, flag := range []string{"write", "jobs", "budget", "benign-seeds", "quick", "scenarios"} {
 				if cmd.Flags().Changed(flag) {
 					return &usageError{fmt.Errorf("--%s is for --env sim", flag)}
 				}
@@ -69,6 +70,7 @@ is did not pass.`,
 	flags.IntVar(&c.jobs, "jobs", runtime.GOMAXPROCS(0), "in sim: mutants at a time, each on one core")
 	flags.DurationVar(&c.budget, "budget", 0, "in sim: how long a mutant is looked for by each check; its own budget when not given")
 	flags.IntVar(&c.benignSeeds, "benign-seeds", 300, "in sim: how many runs must not flag a benign mutant, and the program as it is")
+	flags.StringVar(&c.scenarios, "scenarios", "scenario/testdata", "in sim: folder of scenarios, of which at least one must fail with each bug")
 	flags.StringVar(&c.write, "write", "", "in sim: page to write the table into, between its markers")
 	return cmd
 }
@@ -102,6 +104,7 @@ type campaign struct {
 	jobs        int
 	budget      time.Duration
 	benignSeeds int
+	scenarios   string // folder
 	write       string
 	quick       bool
 }

@@ -40,6 +40,7 @@ type flags struct {
 	atMaxReign                            string
 	promotionLag, snapshotChunkBytes      int
 	snapshotEvery, snapshotKeep           uint64
+	actionLog                             string
 }
 
 // settings are what a node is started with, checked.
@@ -63,7 +64,8 @@ type settings struct {
 	promotionLag               int
 	snapshots                  replica.Snapshots
 
-	log *slog.Logger
+	actionLog string // file; empty for none
+	log       *slog.Logger
 }
 
 func (f *flags) register(s *pflag.FlagSet) {
@@ -96,6 +98,7 @@ func (f *flags) register(s *pflag.FlagSet) {
 	s.StringVar(&f.seed, "seed", "", "number that randomises elections (default: from the system)")
 	s.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
 	s.StringVar(&f.logFormat, "log-format", "text", "text or json")
+	s.StringVar(&f.actionLog, "action-log", "", "file that all the node does is appended to, one JSON object a line (default: none)")
 	s.BoolVar(&f.loseUnsynced, "unsafe-lose-unsynced", false, "for tests: keep un-synced writes in the process, so that they die with it")
 }
 
@@ -106,6 +109,7 @@ func (f *flags) settings() (settings, error) {
 		listenHTTP: f.listenHTTP, listenBus: f.listenBus, listenGossip: f.listenGossip,
 		tick: f.tick, requestTimeout: f.requestTimeout,
 		electionTicks: f.electionTicks, heartbeatTicks: f.heartbeatTicks, loseUnsynced: f.loseUnsynced,
+		actionLog: f.actionLog,
 	}
 	if err := checkID(f.id); err != nil {
 		return s, fmt.Errorf("--id: %w", err)

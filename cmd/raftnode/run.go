@@ -11,6 +11,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"coup/raftnode/actionlog"
 	"coup/raftnode/bus"
 	"coup/raftnode/faultfs"
 	"coup/raftnode/gossip"
@@ -28,7 +29,16 @@ const graceful = 2 * time.Second
 // run is a node from its start to its end. It returns nil when ctx was done and all is closed. After
 // an error the process must end at once: nothing that was not durable has been said, and nothing more
 // may be.
-func run(ctx context.Context, s settings) error {
+func run(ctx context.Context, s settings) (err error) {
+	var tell func(actionlog.Action)
+	if s.actionLog != "" {
+		actions, err := actionlog.OpenStream(s.actionLog)
+		if err != nil {
+			return fmt.Errorf("--action-log: %w", err)
+		}
+		tell = actions.Tell
+		defer func() { stopLog(actions, s, err) }()
+	}
 	clients, err := net.Listen("tcp", s.listenHTTP)
 	if err != nil {
 		return fmt.Errorf("HTTP API: %w", err)
@@ -104,7 +114,7 @@ func run(ctx context.Context, s settings) error {
 		ID: s.id, Store: metrics.Store(db), Bus: loop.Bus(messages), Upstreams: s.upstreams,
 		Seed: s.seed, ElectionTicks: s.electionTicks, HeartbeatTicks: s.heartbeatTicks, Logger: s.log,
 		PromotionLag: s.promotionLag, LeaseDrift: s.leaseDrift, MaxLeaderTicks: s.maxLeaderTicks, AtMaxReign: s.atMaxReign,
-		Tick: s.tick, Snapshots: s.snapshots,
+		Tick: s.tick, Snapshots: s.snapshots, Actions: tell,
 		Members: func(c raft.Configuration) {
 			for _, id := range directory.Configure(where.configure(c)) {
 				messages.Drop(id)
@@ -151,6 +161,18 @@ func run(ctx context.Context, s settings) error {
 	default:
 	}
 	return errors.Join(err, messages.Close(), g.Close(), db.Close())
+}
+
+// stopLog ends the action log with why the node ends. That it cannot be written to is no reason for the node to fail.
+func stopLog(actions *actionlog.Stream, s settings, why error) {
+	text := "it was told to"
+	if why != nil {
+		text = why.Error()
+	}
+	actions.Tell(actionlog.Action{Kind: actionlog.Stop, Node: s.id, Text: text})
+	if err := actions.Close(); err != nil {
+		s.log.Error("action log", "error", err)
+	}
 }
 
 func membershipOptions(s settings, others membership.Peers) membership.Options {

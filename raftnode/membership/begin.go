@@ -65,7 +65,7 @@ type Node struct {
 
 	mu       sync.Mutex
 	begun    bool
-	phase    api.Phase // until it has begun
+	phase    api.Phase // until it has begun; empty until it is known what is on the disk
 	waiting  string
 	reminded time.Time
 	outside  *api.Configuration // by which the node is no member; nil when it may be one
@@ -82,11 +82,7 @@ func New(o Options) *Node {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	n := &Node{o: o, phase: api.PhaseJoining}
-	if len(o.Founders) > 0 {
-		n.phase = api.PhaseBlank
-	}
-	return n
+	return &Node{o: o}
 }
 
 // Begin returns nil once a replica may be made of the store: at once where it is not empty. Errors: ErrBlank, those
@@ -113,6 +109,7 @@ func (n *Node) Begin(ctx context.Context, s store.Store) error {
 
 func (n *Node) beginBlank(ctx context.Context, s store.Store) error {
 	if len(n.o.Founders) > 0 {
+		n.enter(api.PhaseBlank)
 		founds, err := n.found(ctx, s)
 		if err != nil || founds {
 			return err
@@ -120,6 +117,7 @@ func (n *Node) beginBlank(ctx context.Context, s store.Store) error {
 	} else if !n.o.Join {
 		return ErrBlank
 	}
+	n.enter(api.PhaseJoining)
 	return n.join(ctx, s)
 }
 
@@ -142,7 +140,6 @@ func (n *Node) found(ctx context.Context, s store.Store) (founds bool, err error
 	if late != "" {
 		n.o.Logger.Warn("this disk is empty and the cluster is at work: this node must not begin as a first member, whatever it "+
 			"was told; it joins as a new one", "says", late)
-		n.enter(api.PhaseJoining)
 		return false, nil
 	}
 	base := raft.Base{Configuration: raft.Configuration{Voters: n.o.Founders, Addresses: n.o.Addresses}}

@@ -246,6 +246,9 @@ func TestStandingFollowsTheCluster(t *testing.T) {
 	o := options(w, joiner)
 	o.Disagreements = func(c raft.Configuration) []string { return []string{"--peers"} }
 	n := New(o)
+	standing, begun := n.Standing(replica.Status{})
+	require.Equal(t, api.Standing{}, standing, "nothing is known before the disk was looked at")
+	require.False(t, begun)
 	require.NoError(t, n.Begin(t.Context(), s))
 	r := &watched{}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -270,7 +273,7 @@ func TestStandingFollowsTheCluster(t *testing.T) {
 		r.state.Configuration, r.state.ConfigurationIndex, r.state.Leader, r.state.LastIndex = with, 8, "n2", 9
 	})
 	stands(api.PhaseMember, "", false)
-	standing, _ := n.Standing(r.state)
+	standing, _ = n.Standing(r.state)
 	require.Equal(t, []string{"--peers"}, standing.Disagreements)
 
 	r.set(func() { r.state.Leader = "" })

@@ -110,7 +110,7 @@ func (n *Node) removed(st replica.Status) bool {
 }
 
 // Standing is how the node stands to its cluster, given its replica's status, and whether it has a replica at all;
-// without one the status counts for nothing.
+// without one the status counts for nothing, and the phase is empty as long as nothing is known of the disk.
 func (n *Node) Standing(st replica.Status) (standing api.Standing, begun bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -82,3 +82,6 @@ func (r *Raft) Peers(yield func(id NodeID, match, next, epoch uint64)) {
 
 // LatestSnapshot is the one that the driver told of last, or that was installed.
 func (r *Raft) LatestSnapshot() Snapshot { return r.snapshot }
+
+// ReceivedSnapshot is how far a snapshot that this node is being sent has come.
+func (r *Raft) ReceivedSnapshot() Received { return r.received }

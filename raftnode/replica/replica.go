@@ -11,6 +11,7 @@ import (
 	"slices"
 	"time"
 
+	"coup/raftnode/actionlog"
 	"coup/raftnode/bus"
 	"coup/raftnode/fsm"
 	"coup/raftnode/raft"
@@ -35,14 +36,18 @@ type Config struct {
 	// Members is told the configuration that the node begins with, and each that takes its place, committed or
 	// not. It must not call the replica. Nil for none.
 	Members func(raft.Configuration)
+	// Actions is told all that the node does, as it happens, with neither number nor time; nil for none. It must not call
+	// the replica, nor keep it waiting.
+	Actions func(actionlog.Action)
 
 	// See raft.Config; zero is its default.
-	ElectionTicks  int
-	HeartbeatTicks int
-	PromotionLag   int
-	LeaseDrift     int
-	MaxLeaderTicks int
-	AtMaxReign     raft.AtMaxReign
+	ElectionTicks   int
+	HeartbeatTicks  int
+	MaxMessageBytes int
+	PromotionLag    int
+	LeaseDrift      int
+	MaxLeaderTicks  int
+	AtMaxReign      raft.AtMaxReign
 
 	Tick      time.Duration // how long a tick is, for the log's time; default 50 ms
 	Snapshots Snapshots
@@ -128,6 +133,7 @@ type Replica struct {
 	bus      bus.Bus
 	log      *slog.Logger
 	observer Observer
+	record   *recorder
 
 	proposals map[uint64]*proposal // by index of their entry
 	leaving   []*proposal          // changes of members whose joint configuration is committed
@@ -194,7 +200,7 @@ func New(c Config) (*Replica, error) {
 	}
 	core, err := raft.New(raft.Config{
 		ID: c.ID, Storage: c.Store, Seed: c.Seed,
-		ElectionTicks: c.ElectionTicks, HeartbeatTicks: c.HeartbeatTicks, PromotionLag: c.PromotionLag,
+		ElectionTicks: c.ElectionTicks, HeartbeatTicks: c.HeartbeatTicks, MaxMessageBytes: c.MaxMessageBytes, PromotionLag: c.PromotionLag,
 		LeaseDrift: c.LeaseDrift, MaxLeaderTicks: c.MaxLeaderTicks, AtMaxReign: c.AtMaxReign, Upstreams: c.Upstreams,
 	})
 	if err != nil {
@@ -214,6 +220,7 @@ func New(c Config) (*Replica, error) {
 			return nil, err
 		}
 	}
+	r.record = begin(c, core, state)
 	log.Info("replica starts", "new", fresh, "term", state.HardState.Term, "vote", state.HardState.Vote,
 		"snapshot", state.Snapshot.Index, "last", state.Last, "voters", core.Configuration().Voters)
 	return r, nil
@@ -225,6 +232,7 @@ func (r *Replica) Core() *raft.Raft { return r.core }
 // Tick passes one unit of time.
 func (r *Replica) Tick() {
 	r.core.Tick()
+	r.record.noticed(nil, "time-out")
 	if r.core.Leads() && r.state.Sessions() > 0 {
 		r.passTime()
 	}
@@ -247,9 +255,11 @@ func (r *Replica) passTime() {
 
 // Receive takes a request from a peer. One that makes no sense is logged and dropped.
 func (r *Replica) Receive(m raft.Message) {
+	r.record.received(&m)
 	if err := r.core.Step(m); err != nil {
 		r.log.Warn("message dropped", "from", m.From, "type", m.Type, "error", err)
 	}
+	r.record.noticed(&m, "")
 }
 
 // Propose asks for a command to be applied. done is called once, at once with a refusal or by a later
@@ -257,14 +267,14 @@ func (r *Replica) Receive(m raft.Message) {
 // Errors: *raft.NotLeaderError, raft.ErrOverloaded, raft.ErrTransferring, ErrSuperseded, by all of
 // which it had no effect; ErrFateUnknown, by which it may have had.
 func (r *Replica) Propose(c fsm.Command, done func(Result, error)) {
-	r.await(done, func() (uint64, uint64, error) { return r.core.Propose(c.Encode()) })
+	r.await(r.record.command(c, done), func() (uint64, uint64, error) { return r.core.Propose(c.Encode()) })
 }
 
 // Change asks for a change of members, all or nothing. done is called as of Propose, once the final configuration
 // is committed. Errors, beside those of Propose: raft.ErrNotReady, *raft.ChangeInFlightError,
 // *raft.LaggingError, *confchange.RefusedError, by all of which nothing was done.
 func (r *Replica) Change(changes []confchange.Change, done func(Result, error)) {
-	r.await(done, func() (uint64, uint64, error) { return r.core.ProposeChange(changes) })
+	r.await(r.record.change(changes, done), func() (uint64, uint64, error) { return r.core.ProposeChange(changes) })
 }
 
 // maxWaiting bounds the entries that somebody waits for, and likewise the reads: of some the fate may stay unknown
@@ -304,6 +314,7 @@ func (r *Replica) Read(key string, how Consistency, done func(Result, error)) {
 	case Follower:
 		ask = r.core.FollowerReadIndex
 	}
+	done = r.record.query(key, done)
 	r.nextRead++
 	if err := ask(r.nextRead); err != nil {
 		done(Result{}, err)
@@ -327,6 +338,7 @@ func (r *Replica) Process() error {
 		if err != nil {
 			return err
 		}
+		r.record.noticed(nil, "")
 		r.noteRole()
 		r.noteMembers()
 		if ready.Empty() {
@@ -359,7 +371,9 @@ func (r *Replica) do(ready *raft.Ready) error {
 			return fmt.Errorf("replica: saving term, vote or log: %w", err)
 		}
 	}
+	r.record.kept(ready)
 	r.send(ready.Messages)
+	r.record.applies(ready.Committed)
 	for _, e := range ready.Committed {
 		if err := r.apply(e); err != nil {
 			return err
@@ -373,16 +387,19 @@ func (r *Replica) send(messages []raft.Message) {
 	for _, m := range messages {
 		if m.Type.IsReply() {
 			r.bus.Respond(m.From, m.To, m)
+			r.record.sent(&m)
 			continue
 		}
-		id := r.bus.Send(m.From, m.To, m, func(answer raft.Message, err error) {
+		m.ID = r.bus.Send(m.From, m.To, m, func(answer raft.Message, err error) {
 			if err != nil {
+				r.record.unanswered(&m, err)
 				r.core.Unreachable(m)
 				return
 			}
 			r.Receive(answer)
 		})
-		r.flights.add(id, m.To)
+		r.record.sent(&m)
+		r.flights.add(m.ID, m.To)
 	}
 }
 
@@ -499,6 +516,7 @@ func (r *Replica) answerReads(answers []raft.ReadState) {
 		}
 		result := r.Stale(q.key)
 		result.Lease = q.lease
+		r.record.read(q)
 		q.done(result, nil)
 	}
 	clear(r.confirmed[len(waiting):])

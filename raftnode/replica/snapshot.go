@@ -77,6 +77,7 @@ func (r *Replica) publish(s raft.Snapshot) error {
 		return fmt.Errorf("replica: publishing the snapshot at %d: %w", s.Index, err)
 	}
 	r.core.Snapshotted(s)
+	r.record.took(s)
 	r.log.Info("snapshot taken", "index", s.Index, "term", s.Term, "chunks", s.Chunks)
 	return r.truncate()
 }
@@ -95,6 +96,7 @@ func (r *Replica) truncate() error {
 		return fmt.Errorf("replica: truncating the log to %d: %w", to, err)
 	}
 	r.core.Truncated(base)
+	r.record.compacted(to)
 	r.log.Info("log truncated", "to", to)
 	return nil
 }
@@ -109,6 +111,7 @@ func (r *Replica) install(s raft.Snapshot, hs *raft.HardState) error {
 	if err := r.restore(s); err != nil {
 		return err
 	}
+	r.record.installed(s)
 	r.log.Info("snapshot installed", "index", s.Index, "term", s.Term, "voters", s.Configuration.Voters)
 	var lost []uint64
 	for index := range r.proposals {

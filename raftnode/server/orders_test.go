@@ -188,17 +188,21 @@ func TestConfigurationCanBeConfirmed(t *testing.T) {
 
 // A node that does not take part yet says why at every door, and answers for nothing.
 func TestNodeThatHasNotBegunSaysWhy(t *testing.T) {
-	begun := false
+	begun, phase := false, api.Phase("")
 	r := &scripted{state: leading(3)}
 	_, do := serving(t, r, func(o *Options) {
 		o.Standing = func(s replica.Status) (api.Standing, bool) {
 			if begun {
 				return api.Standing{Phase: api.PhaseMember, Disagreements: []string{"of " + string(s.ID)}}, true
 			}
-			return api.Standing{Phase: api.PhaseBlank, Waiting: "n2 is silent"}, false
+			return api.Standing{Phase: phase, Waiting: "n2 is silent"}, false
 		}
 	})
 	status, body := do("GET", "/raft/status", "")
+	require.Equal(t, 503, status, "whoever has not read its term does not say that it is 0")
+	require.NotContains(t, body, `"term"`)
+	phase = api.PhaseBlank
+	status, body = do("GET", "/raft/status", "")
 	require.Equal(t, 200, status)
 	require.Contains(t, body, `"phase":"blank","waiting":"n2 is silent"`)
 	for _, c := range []struct{ method, path string }{{"PUT", "/kv/k"}, {"GET", "/healthz"}, {"POST", "/raft/members"}, {"GET", "/nowhere"}} {

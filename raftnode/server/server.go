@@ -34,7 +34,8 @@ type Options struct {
 	PID int
 	// Standing tells how the node stands to its cluster, given the configuration in force, its index and what is
 	// committed; nil knows nothing of that. begun is false as long as the loop has no replica to drive: until then all but
-	// the status is refused, and s is that of no replica. It must not block.
+	// the status is refused, and s is that of no replica; an empty phase has that refused, too, since a node that has not
+	// looked at its disk cannot say in which term it is. It must not block.
 	Standing func(s replica.Status) (standing api.Standing, begun bool)
 	// CheckAddress says why a member cannot be at an address that a change gives it; nil takes any.
 	CheckAddress func(string) error
@@ -144,7 +145,7 @@ func (s *Server) whileBeginning(begun http.Handler) http.Handler {
 		switch {
 		case takesPart || r.URL.Path == "/metrics":
 			begun.ServeHTTP(w, r)
-		case r.Method == http.MethodGet && r.URL.Path == "/raft/status":
+		case r.Method == http.MethodGet && r.URL.Path == "/raft/status" && standing.Phase != "":
 			reply(w, http.StatusOK, s.unbegun(standing))
 		default:
 			s.refuse(w, http.StatusServiceUnavailable, api.Error{

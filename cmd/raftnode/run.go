@@ -50,16 +50,8 @@ func run(ctx context.Context, s settings) (err error) {
 		return err
 	}
 
-	disk := vfs.Default
-	if s.loseUnsynced {
-		s.log.Warn("UNSAFE: un-synced writes stay in this process and are lost when it is killed")
-		disk = faultfs.New(disk)
-	}
-	db, err := store.OpenPebble(s.data, disk, s.log)
+	db, err := openStore(s)
 	if err != nil {
-		return err
-	}
-	if err := claim(disk, s.data, s.id); err != nil {
 		return err
 	}
 
@@ -110,25 +102,18 @@ func run(ctx context.Context, s settings) (err error) {
 		return fmt.Errorf("bus: %w", err)
 	}
 	defer peers.Close()
-	r, err := replica.New(replica.Config{
-		ID: s.id, Store: metrics.Store(db), Bus: loop.Bus(messages), Upstreams: s.upstreams,
-		Seed: s.seed, ElectionTicks: s.electionTicks, HeartbeatTicks: s.heartbeatTicks, Logger: s.log,
-		PromotionLag: s.promotionLag, LeaseDrift: s.leaseDrift, MaxLeaderTicks: s.maxLeaderTicks, AtMaxReign: s.atMaxReign,
-		Tick: s.tick, Snapshots: s.snapshots, Actions: tell,
-		Members: func(c raft.Configuration) {
-			for _, id := range directory.Configure(where.configure(c)) {
-				messages.Drop(id)
-			}
-		},
-	})
+	config := replicaConfig(s)
+	config.Store, config.Bus, config.Actions = metrics.Store(db), loop.Bus(messages), tell
+	config.Members = func(c raft.Configuration) {
+		for _, id := range directory.Configure(where.configure(c)) {
+			messages.Drop(id)
+		}
+	}
+	r, err := replica.New(config)
 	if err != nil {
 		return err
 	}
-	if c := r.Status().Configuration; len(c.Voters) > 0 {
-		for _, d := range s.disagreements(c) {
-			s.log.Warn("the store wins over the command line", "difference", d)
-		}
-	}
+	logDisagreements(s, r.Status().Configuration)
 
 	ticks, stopTicks := server.Every(s.tick)
 	defer stopTicks()
@@ -161,6 +146,39 @@ func run(ctx context.Context, s settings) (err error) {
 	default:
 	}
 	return errors.Join(err, messages.Close(), g.Close(), db.Close())
+}
+
+// openStore opens the directory of a node, which must be its own.
+func openStore(s settings) (*store.Pebble, error) {
+	disk := vfs.Default
+	if s.loseUnsynced {
+		s.log.Warn("UNSAFE: un-synced writes stay in this process and are lost when it is killed")
+		disk = faultfs.New(disk)
+	}
+	db, err := store.OpenPebble(s.data, disk, s.log)
+	if err != nil {
+		return nil, err
+	}
+	return db, claim(disk, s.data, s.id)
+}
+
+// replicaConfig is what the settings say of a replica.
+func replicaConfig(s settings) replica.Config {
+	return replica.Config{
+		ID: s.id, Upstreams: s.upstreams, Seed: s.seed, Logger: s.log,
+		ElectionTicks: s.electionTicks, HeartbeatTicks: s.heartbeatTicks, Tick: s.tick,
+		PromotionLag: s.promotionLag, LeaseDrift: s.leaseDrift, MaxLeaderTicks: s.maxLeaderTicks, AtMaxReign: s.atMaxReign,
+		Snapshots: s.snapshots,
+	}
+}
+
+func logDisagreements(s settings, c raft.Configuration) {
+	if len(c.Voters) == 0 {
+		return // it was told of none yet
+	}
+	for _, d := range s.disagreements(c) {
+		s.log.Warn("the store wins over the command line", "difference", d)
+	}
 }
 
 // stopLog ends the action log with why the node ends. That it cannot be written to is no reason for the node to fail.

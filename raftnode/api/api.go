@@ -257,8 +257,7 @@ type Standing struct {
 // Phase is how far a node has come in being a member. The values are part of the API.
 type Phase string
 
-// The phases. Up to PhaseFounded nothing but /raft/status, /healthz and /metrics is answered with anything but
-// not_ready.
+// The phases. Up to PhaseFounded all but /raft/status and /metrics is refused with not_ready.
 const (
 	PhaseBlank   Phase = "blank"   // its disk is empty, and it is to be a first member
 	PhaseJoining Phase = "joining" // its disk is empty, and it has not learned yet that it may wait to be added

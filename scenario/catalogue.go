@@ -10,8 +10,8 @@ type Verb struct {
 	Example []string `json:"example"` // lines that follow one another, in a cluster of three that has a leader
 }
 
-// Name describes something that can be seen of a world. NODE and CLIENT in a pattern stand for whatever names some, and
-// a * for a word: an index, a key, a node or a kind of message.
+// Name describes something that can be seen of a world. NODE and CLIENT in a pattern stand for whatever names some, a *
+// for a word (a key, a node, a kind of message) and a # for a number.
 type Name struct {
 	Pattern string `json:"pattern"`
 	Kind    string `json:"kind"` // text, number, flag, nodes or list

@@ -88,15 +88,5 @@ func (g glance) since(was glance) (parts []string) {
 
 // answer tells what a client was answered.
 func (s *stage) answer(who int, r *response) string {
-	said := "done"
-	switch why := r.refusal(); {
-	case why != "":
-		said = why
-	case r.result.Value != "":
-		said = r.result.Value
-	}
-	if r.err == nil && r.result.Revision > 0 {
-		said += fmt.Sprintf(" (revision %d)", r.result.Revision)
-	}
-	return fmt.Sprintf("%s  answered by %s: %s\n", s.clients[who].name, name(r.node), said)
+	return fmt.Sprintf("%s  %s: %s\n", s.clients[who].name, r.what, r.outcome())
 }

@@ -95,7 +95,7 @@ func firstSentence(text string) string {
 
 func helpNames() string {
 	var b strings.Builder
-	b.WriteString("NODE is a number, raft-N or a word (help nodes); CLIENT is client or one that `new client` made; * is a word.\n" +
+	b.WriteString("NODE is a number, raft-N or a word (help nodes); CLIENT is client or one that `new client` made; * is a word, # a number.\n" +
 		"What is marked with = can be set. lastResponse.* is of the client who was answered last.\n")
 	var rows [][]string
 	for _, n := range Names() {

@@ -21,7 +21,7 @@ type field struct {
 	get  func(s *stage, of int, arg string) (value, error)
 	set  func(s *stage, of int, arg string, v value) error // nil when it cannot be set
 
-	words func(s *stage, of int) []string // that can stand for the *, where there is one
+	words func(s *stage, of int) []string // that can stand for the * or #, where there is one now
 }
 
 // owner is what a name begins with.

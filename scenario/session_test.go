@@ -284,7 +284,7 @@ func TestWhatALineTells(t *testing.T) {
 	s := session(t, elected[:4]...)
 	require.Equal(t, "raft-2  log 1..1@1 > 1..2@1\n", s.stage.changes(func() []glance { s := session(t, elected[:3]...); return s.stage.glance() }(), &s.lines[3].Line))
 	told := do(t, s, "tick 5")
-	require.Contains(t, told, "client  answered by raft-2: foo (revision 2)\n")
+	require.Contains(t, told, "client  write data foo: ok\n")
 	require.Contains(t, told, "data none > foo")
 	require.Equal(t, "raft-2  leader > down\n", do(t, s, "crash 2"))
 	require.Equal(t, "raft-0  paused\n", do(t, s, "pause 0"))

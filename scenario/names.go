@@ -500,7 +500,9 @@ func (p *parser) path() (path, error) {
 }
 
 // full is the name with a word in place of its * or #.
-func (f *field) full(word string) string { return strings.NewReplacer("*", word, "#", word).Replace(f.name) }
+func (f *field) full(word string) string {
+	return strings.NewReplacer("*", word, "#", word).Replace(f.name)
+}
 
 // match tells whether a name is that of a field, and what stands for its * or #.
 func match(pattern, name string) (arg string, ok bool) {

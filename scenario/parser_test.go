@@ -52,6 +52,7 @@ func TestFailures(t *testing.T) {
 		{"a wait", "cluster of 3\ntick until 0.term is 7 within 3", `f:2:1: not within 3 ticks: raft-0.term is 0`},
 		{"a node that is down", "cluster of 3\ncrash 0\ncheck 0.term is 0", `f:3:1: raft-0 is down`},
 		{"a refusal", "cluster of 3\nclient x at 0", `f:2:1: not the leader, and none is known in term 0`},
+		{"a clock beyond all bounds", "cluster of 3\nset 0.clock to 1000\nset 0.clock to 1001", `f:3:1: a clock runs at 1000 percent at most`},
 		{"what was to fail", "cluster of 3\ntry tick", `f:2:1: it succeeded, and was to fail`},
 		{"another error", "cluster of 3\ntry client x at 0 expecting moon", `which does not contain "moon"`},
 		{"no message", "cluster of 3\ndeliver append from 0 to 1", `f:2:1: no append from 0 to 1 is under way`},

@@ -147,7 +147,7 @@ func (r *repl) converse() error {
 			return fmt.Errorf("reading the terminal: %w", err)
 		}
 		if strings.TrimSpace(line) != "" {
-			editor.AppendHistory(line)
+			editor.AppendHistory(strings.TrimSpace(line))
 		}
 		if !r.do(line) {
 			return nil

@@ -35,7 +35,7 @@ func verbs() []verb {
 		{"client", []string{
 			"client [NAME] VALUE {VALUE} [at NODE]", "client [NAME] write KEY VALUE | cas KEY OLD NEW | delete KEY", "client [NAME] read [KEY] [by lease | by follower | stale]",
 			"client [NAME] open session [for N ticks] | close session | retry", "client [NAME] add NODES [as learner | as read-only] {and CHANGE}", "client [NAME] remove | promote | demote NODES {and CHANGE}",
-			"client [NAME] transfer to NODE | step down | snapshot",
+			"client [NAME] transfer to NODE | step down | snapshot | truncate",
 		}, "Asks a node for something: the leader, unless `at` says whom. Plain words are commands that write the key data, one after another. A refusal at once fails the scenario: see try.", parseClient},
 		{"try", []string{"try STATEMENT [expecting TEXT]"}, "Plays a statement that must fail, with an error that contains the text.", parseTry},
 		{"set", []string{"set NAME to VALUE"}, "Changes something that can be changed: see `help names`.", parseSet},

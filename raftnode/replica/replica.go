@@ -145,8 +145,9 @@ type Replica struct {
 	known     raft.Configuration
 	tell      func(raft.Configuration) // nil for none
 
-	snapshots Snapshots
-	taking    *taking
+	snapshots  Snapshots
+	taking     *taking
+	truncating bool // an operator wants it
 
 	tick      uint64 // length of a tick in milliseconds
 	sinceTime uint64 // ticks since the log's time was last proposed

@@ -430,6 +430,9 @@ func (r *Replica) noteMembers() {
 	r.members = index
 	before := r.known
 	r.known = r.core.Configuration()
+	if r.known.Equal(before) {
+		return // a truncated log begins with it
+	}
 	r.log.Info("configuration", "index", index, "configuration", r.known)
 	if r.tell != nil {
 		r.tell(r.known)

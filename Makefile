@@ -6,11 +6,12 @@ export CGO_ENABLED = 0
 ENV      ?= auto
 DURATION ?= 60s
 SEEDS    ?= 1000
+FUZZTIME ?= 10s
 
 # Packages with goroutines of their own, tested under the race detector.
 RACE = ./raftnode/... ./workload/... ./checker/... ./results/... ./runner/... ./nemesis/... ./cluster/... ./sweep/...
 
-.PHONY: help build verify run sweep test race lint mutants bench image clean
+.PHONY: help build verify run sweep scenarios fuzz test race lint mutants bench image clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,6 +27,15 @@ run: build ## a run of DURATION, e.g. make run DURATION=10m ENV=netns
 
 sweep: build ## SEEDS short runs of the simulator on all cores, all invariants checked
 	bin/coup sweep --seeds $(SEEDS)
+
+scenarios: build ## play all scenarios
+	bin/coup scenario -q scenario/testdata
+
+fuzz: ## every fuzz test for FUZZTIME
+	@grep -rHo --include='*_test.go' '^func Fuzz[A-Za-z]*' . | while IFS=: read -r file found ; do \
+	  echo "$$(dirname $$file) $${found#func }" ; \
+	  go test $$(dirname $$file) -run '^$$' -fuzz "^$${found#func }\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x || exit 1 ; \
+	done
 
 test: build ## all tests; those that need Docker or namespaces say why they skip
 	go test ./...

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -165,6 +166,9 @@ func (c *containers) create(ctx context.Context, n *node, image string) error {
 // dataDir is where a node keeps its data: an anonymous volume, removed with the container.
 const dataDir = "/data"
 
+// actionDir is where a node keeps its action log, on the same volume.
+const actionDir = dataDir + "/actions"
+
 func (c *containers) arguments(n cluster.Node) []string {
 	var peers []string
 	for _, p := range c.order {
@@ -177,11 +181,15 @@ func (c *containers) arguments(n cluster.Node) []string {
 		"--listen-gossip", ":4300",
 		"--advertise", n.Address,
 		"--peers", strings.Join(peers, ","),
+		"--bootstrap",
 		"--data", dataDir,
 		"--log-format", "json",
 	}
 	if c.options.LoseUnsynced {
 		arguments = append(arguments, "--unsafe-lose-unsynced")
+	}
+	if c.options.ActionLog {
+		arguments = append(arguments, "--action-log", path.Join(actionDir, "actions.ndjson"))
 	}
 	return append(arguments, c.options.NodeArguments...)
 }
@@ -329,7 +337,7 @@ func (c *containers) collect(ctx context.Context, n *node, data bool) error {
 	if err := os.WriteFile(filepath.Join(folder, "node.log"), log.Bytes(), 0o644); err != nil {
 		return err
 	}
-	if !data {
+	if !data && !c.options.ActionLog {
 		return nil
 	}
 	n.mu.Lock()
@@ -343,6 +351,14 @@ func (c *containers) collect(ctx context.Context, n *node, data bool) error {
 			return err
 		}
 		defer func() { _ = c.client.UnpauseContainer(n.container) }()
+	}
+	if c.options.ActionLog {
+		if err := download(ctx, c.client, n.container, actionDir, folder); err != nil {
+			return err
+		}
+	}
+	if !data {
+		return nil
 	}
 	return download(ctx, c.client, n.container, dataDir, filepath.Join(folder, "data"))
 }

@@ -29,11 +29,12 @@ type Options struct {
 	Interval     time.Duration `json:"interval_ns"`       // from one fault to the next, on average
 	Window       time.Duration `json:"window_ns"`         // how long a fault is in force, on average; 0 for what suits Interval
 	OpTimeout    time.Duration `json:"op_timeout_ns"`
-	LoseUnsynced bool          `json:"lose_unsynced"` // what a node has not synced dies with its process
-	NodeFlags    []string      `json:"node_flags"`    // further arguments for every node
-	Results      string        `json:"-"`             // the results folder
-	Binary       string        `json:"-"`             // path of the raftnode binary
-	Repeat       string        `json:"repeat"`        // the command line that runs the same again
+	LoseUnsynced bool          `json:"lose_unsynced"`        // what a node has not synced dies with its process
+	ActionLog    bool          `json:"action_log,omitempty"` // what each node does is logged, in the run's folder
+	NodeFlags    []string      `json:"node_flags"`           // further arguments for every node
+	Results      string        `json:"-"`                    // the results folder
+	Binary       string        `json:"-"`                    // path of the raftnode binary
+	Repeat       string        `json:"repeat"`               // the command line that runs the same again
 }
 
 // Defaults are what a run takes that nobody chose anything for. The operation time-out is somewhat

@@ -146,7 +146,8 @@ func (r *running) play(ctx, hurried context.Context) {
 	r.Observer.Step(Step{Name: step, State: StepBegan})
 	c, err := r.Start(ctx, cluster.Options{
 		Run: runName(r.Options.Name, begun), Nodes: r.Options.Nodes, Binary: r.Options.Binary,
-		LoseUnsynced: r.Options.LoseUnsynced, NodeArguments: r.Options.NodeFlags, Dir: r.run.Dir(),
+		LoseUnsynced: r.Options.LoseUnsynced, ActionLog: r.Options.ActionLog,
+		NodeArguments: r.Options.NodeFlags, Dir: r.run.Dir(),
 		Progress: func(text string) { r.Observer.Step(Step{Name: step, Detail: text, State: StepUnderWay}) },
 	})
 	r.cluster = c

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"coup/raftnode/fsm"
@@ -35,6 +36,7 @@ type client struct {
 type response struct {
 	node    int
 	process int // of the node
+	what    string
 	done    bool
 	result  replica.Result
 	err     error
@@ -54,6 +56,17 @@ func (r *response) refusal() string {
 		return r.err.Error()
 	}
 	return refusals[r.result.Code]
+}
+
+// outcome is what the client was told, for people.
+func (r *response) outcome() string {
+	switch refusal := r.refusal(); {
+	case refusal != "":
+		return refusal
+	case strings.HasPrefix(r.what, "read"):
+		return text(r.result.Value).String()
+	}
+	return "ok"
 }
 
 // refusals are what a state machine may say to a command that is in the log.
@@ -81,12 +94,17 @@ func (s *stage) answered(who int, r *response, result replica.Result, err error)
 	c.waiting = slices.DeleteFunc(c.waiting, func(w *response) bool { return w == r })
 	c.pending = len(c.waiting)
 	c.last, s.lastClient = r, who
+	s.hand.Answer(c.name, r.node, r.what+": "+r.outcome())
+	if s.heard != nil {
+		s.heard(who, r)
+	}
 }
 
 // request sends a request to a node. An answer that refuses it at once is the error.
-func (s *stage) request(who, node int, send func(done func(replica.Result, error)) error) error {
+func (s *stage) request(who, node int, what string, send func(done func(replica.Result, error)) error) error {
 	c := s.clients[who]
-	r := &response{node: node, process: s.hand.Look(node).Processes}
+	r := &response{node: node, process: s.hand.Look(node).Processes, what: what}
+	s.hand.Request(c.name, node, what)
 	c.waiting = append(c.waiting, r)
 	c.pending = len(c.waiting)
 	s.send(who, r, send)
@@ -127,7 +145,7 @@ func (s *stage) target(at *selector) (int, error) {
 }
 
 // operations are what clients ask for, by the word that begins each.
-var operations = []string{"write", "cas", "delete", "read", "add", "remove", "promote", "demote", "transfer", "step", "snapshot", "open", "close", "retry"}
+var operations = []string{"write", "cas", "delete", "read", "add", "remove", "promote", "demote", "transfer", "step", "snapshot", "truncate", "open", "close", "retry"}
 
 func isOperation(word string) bool { return slices.Contains(operations, word) }
 
@@ -136,6 +154,7 @@ type operation func(s *stage, who, node int) error
 
 func parseClient(p *parser) (func(*stage) error, error) {
 	who := 0
+	p.offer(p.clients[1:]...)
 	if p.more() && !p.tokens[p.at].quoted {
 		if i := slices.Index(p.clients, p.tokens[p.at].text); i > 0 {
 			who = i
@@ -216,7 +235,7 @@ func (p *parser) operation() (operation, error) {
 			return nil, err
 		}
 		to, err := p.node()
-		return order(func(s *stage, r *replica.Replica) error {
+		return order("transfer to "+to.String(), func(s *stage, r *replica.Replica) error {
 			i, err := s.one(to)
 			if err != nil {
 				return err
@@ -224,9 +243,11 @@ func (p *parser) operation() (operation, error) {
 			return r.Transfer(raft.NodeID(name(i)))
 		}), err
 	case "step":
-		return order(func(_ *stage, r *replica.Replica) error { return r.StepDown() }), p.expect("down")
+		return order("step down", func(_ *stage, r *replica.Replica) error { return r.StepDown() }), p.expect("down")
 	case "snapshot":
-		return order(func(_ *stage, r *replica.Replica) error { return r.TakeSnapshot() }), nil
+		return order("snapshot", func(_ *stage, r *replica.Replica) error { return r.TakeSnapshot() }), nil
+	case "truncate":
+		return order("truncate", func(_ *stage, r *replica.Replica) error { return r.Truncate() }), nil
 	case "open":
 		return p.openSession()
 	case "close":
@@ -265,7 +286,10 @@ func command(c fsm.Command) operation {
 
 func (s *stage) propose(who, node int, c fsm.Command) error {
 	cl := s.clients[who]
-	return s.request(who, node, func(done func(replica.Result, error)) error {
+	if i, known := slices.BinarySearch(s.keys, c.Key); !known && c.Key != "" {
+		s.keys = slices.Insert(s.keys, i, c.Key)
+	}
+	return s.request(who, node, asks(c), func(done func(replica.Result, error)) error {
 		return s.hand.Propose(node, c, func(r replica.Result, err error) {
 			switch {
 			case err != nil:
@@ -279,6 +303,21 @@ func (s *stage) propose(who, node int, c fsm.Command) error {
 			done(r, err)
 		})
 	})
+}
+
+// asks is a command for people.
+func asks(c fsm.Command) string {
+	switch c.Op {
+	case fsm.Write:
+		return "write " + c.Key + " " + c.Value
+	case fsm.CAS:
+		return "cas " + c.Key + " " + c.Expect + " " + c.Value
+	case fsm.Delete:
+		return "delete " + c.Key
+	case fsm.OpenSession:
+		return "open session"
+	}
+	return "close session"
 }
 
 // retry sends the client's latest command again, just as it was.
@@ -336,21 +375,21 @@ func (p *parser) read() (operation, error) {
 		how = replica.Follower
 	case p.accept("stale"):
 		return func(s *stage, who, node int) error {
-			return s.request(who, node, func(done func(replica.Result, error)) error { return s.hand.Stale(node, key, done) })
+			return s.request(who, node, "read "+key+" stale", func(done func(replica.Result, error)) error { return s.hand.Stale(node, key, done) })
 		}, nil
 	case p.peek("by"):
 		p.at++
 		return nil, p.wanted("how to read: by lease, or by follower", "lease", "follower")
 	}
 	return func(s *stage, who, node int) error {
-		return s.request(who, node, func(done func(replica.Result, error)) error { return s.hand.Read(node, key, how, done) })
+		return s.request(who, node, "read "+key, func(done func(replica.Result, error)) error { return s.hand.Read(node, key, how, done) })
 	}, nil
 }
 
 // order gives a node an order.
-func order(give func(*stage, *replica.Replica) error) operation {
+func order(what string, give func(*stage, *replica.Replica) error) operation {
 	return func(s *stage, who, node int) error {
-		return s.request(who, node, func(done func(replica.Result, error)) error {
+		return s.request(who, node, what, func(done func(replica.Result, error)) error {
 			return s.hand.Order(node, func(r *replica.Replica) error { return give(s, r) }, func(err error) { done(replica.Result{}, err) })
 		})
 	}
@@ -406,6 +445,6 @@ func (p *parser) changes() (operation, error) {
 				changes = append(changes, confchange.Change{Op: a.op, Node: raft.NodeID(name(i))})
 			}
 		}
-		return s.request(who, node, func(done func(replica.Result, error)) error { return s.hand.Change(node, changes, done) })
+		return s.request(who, node, fmt.Sprint(changes), func(done func(replica.Result, error)) error { return s.hand.Change(node, changes, done) })
 	}, nil
 }

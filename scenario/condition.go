@@ -78,6 +78,16 @@ func (p *parser) comparison() (c comparison, err error) {
 // operand takes what is compared with something of a kind.
 func (p *parser) operand(kind kind) (operand, error) {
 	if !p.more() {
+		p.offersName = true
+		switch kind {
+		case kindFlag:
+			p.offer("true", "false")
+		case kindNodes:
+			p.isSelector()
+			p.offer("none")
+		case kindText, kindList:
+			p.offer("none")
+		}
 		return operand{}, p.wanted("a value")
 	}
 	t := p.tokens[p.at]
@@ -212,6 +222,8 @@ func (s *stage) value(o operand) (value, error) {
 
 // holds tells whether a condition holds, and if not what is instead.
 func (s *stage) holds(c condition) (bool, string) {
+	named := len(s.named)
+	defer func() { s.named = s.named[:named] }()
 	for i := range c {
 		if ok, instead := s.compares(&c[i]); !ok {
 			return false, instead
@@ -259,7 +271,7 @@ func (s *stage) whose(p path, i int) string {
 	if p.owner != ownerNode {
 		return p.text
 	}
-	return name(i) + "." + strings.Replace(p.field.name, "*", p.arg, 1)
+	return name(i) + "." + p.field.full(p.arg)
 }
 
 func (v value) compare(op string, w value) bool {

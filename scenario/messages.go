@@ -14,26 +14,27 @@ import (
 var messageKinds = []struct {
 	name  string
 	types []raft.MessageType
+	doc   string
 }{
-	{"message", nil},
-	{"request", []raft.MessageType{raft.MsgPreVote, raft.MsgVote, raft.MsgAppend, raft.MsgHeartbeat, raft.MsgSnapshot, raft.MsgTimeoutNow, raft.MsgReadIndex, raft.MsgFetch}},
-	{"reply", []raft.MessageType{raft.MsgPreVoteReply, raft.MsgVoteReply, raft.MsgAppendReply, raft.MsgHeartbeatReply, raft.MsgSnapshotReply, raft.MsgTimeoutNowReply, raft.MsgReadIndexReply, raft.MsgFetchReply}},
-	{"pre-vote", []raft.MessageType{raft.MsgPreVote}},
-	{"pre-vote-reply", []raft.MessageType{raft.MsgPreVoteReply}},
-	{"vote", []raft.MessageType{raft.MsgVote}},
-	{"vote-reply", []raft.MessageType{raft.MsgVoteReply}},
-	{"append", []raft.MessageType{raft.MsgAppend}},
-	{"append-reply", []raft.MessageType{raft.MsgAppendReply}},
-	{"heartbeat", []raft.MessageType{raft.MsgHeartbeat}},
-	{"heartbeat-reply", []raft.MessageType{raft.MsgHeartbeatReply}},
-	{"chunk", []raft.MessageType{raft.MsgSnapshot}},
-	{"chunk-reply", []raft.MessageType{raft.MsgSnapshotReply}},
-	{"timeout-now", []raft.MessageType{raft.MsgTimeoutNow}},
-	{"timeout-now-reply", []raft.MessageType{raft.MsgTimeoutNowReply}},
-	{"read-index", []raft.MessageType{raft.MsgReadIndex}},
-	{"read-index-reply", []raft.MessageType{raft.MsgReadIndexReply}},
-	{"fetch", []raft.MessageType{raft.MsgFetch}},
-	{"fetch-reply", []raft.MessageType{raft.MsgFetchReply}},
+	{"message", nil, "any message"},
+	{"request", []raft.MessageType{raft.MsgPreVote, raft.MsgVote, raft.MsgAppend, raft.MsgHeartbeat, raft.MsgSnapshot, raft.MsgTimeoutNow, raft.MsgReadIndex, raft.MsgFetch}, "any that asks for something"},
+	{"reply", []raft.MessageType{raft.MsgPreVoteReply, raft.MsgVoteReply, raft.MsgAppendReply, raft.MsgHeartbeatReply, raft.MsgSnapshotReply, raft.MsgTimeoutNowReply, raft.MsgReadIndexReply, raft.MsgFetchReply}, "any answer"},
+	{"pre-vote", []raft.MessageType{raft.MsgPreVote}, "asks whether it would get a vote, before a campaign"},
+	{"pre-vote-reply", []raft.MessageType{raft.MsgPreVoteReply}, "the answer to that"},
+	{"vote", []raft.MessageType{raft.MsgVote}, "asks for a vote"},
+	{"vote-reply", []raft.MessageType{raft.MsgVoteReply}, "gives a vote, or refuses it"},
+	{"append", []raft.MessageType{raft.MsgAppend}, "entries of the leader, or a probe without any"},
+	{"append-reply", []raft.MessageType{raft.MsgAppendReply}, "says up to where the logs agree"},
+	{"heartbeat", []raft.MessageType{raft.MsgHeartbeat}, "says who leads, and what is committed"},
+	{"heartbeat-reply", []raft.MessageType{raft.MsgHeartbeatReply}, "the answer to that"},
+	{"chunk", []raft.MessageType{raft.MsgSnapshot}, "a piece of a snapshot"},
+	{"chunk-reply", []raft.MessageType{raft.MsgSnapshotReply}, "asks for the next piece"},
+	{"timeout-now", []raft.MessageType{raft.MsgTimeoutNow}, "has a follower campaign at once, for a transfer"},
+	{"timeout-now-reply", []raft.MessageType{raft.MsgTimeoutNowReply}, "the answer to that"},
+	{"read-index", []raft.MessageType{raft.MsgReadIndex}, "a follower asks from where on it may read"},
+	{"read-index-reply", []raft.MessageType{raft.MsgReadIndexReply}, "the answer to that"},
+	{"fetch", []raft.MessageType{raft.MsgFetch}, "a read-only peer asks for entries"},
+	{"fetch-reply", []raft.MessageType{raft.MsgFetchReply}, "the entries, or a refusal"},
 }
 
 // messageKind is a kind by its name, or by that with an s.

@@ -1,6 +1,7 @@
 package scenario
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -12,13 +13,15 @@ import (
 )
 
 // field is something that can be seen of a node, a client, the cluster or what is under way. A * in its name
-// stands for a word, which get and set are given.
+// stands for a word and a # for a number, which get and set are given.
 type field struct {
 	name string
 	kind kind
 	doc  string
 	get  func(s *stage, of int, arg string) (value, error)
 	set  func(s *stage, of int, arg string, v value) error // nil when it cannot be set
+
+	words func(s *stage, of int) []string // that can stand for the * or #, where there is one now
 }
 
 // owner is what a name begins with.
@@ -151,6 +154,40 @@ func content(e raft.Entry) string {
 	return "clock"
 }
 
+// indexes are those of a node's log.
+func indexes(s *stage, i int) (words []string) {
+	for _, e := range s.log(i) {
+		words = append(words, strconv.FormatUint(e.Index, 10))
+	}
+	return words
+}
+
+// keys are those that clients have written.
+func keys(s *stage, _ int) []string { return s.keys }
+
+// replicated are the peers that a leader replicates to.
+func replicated(s *stage, i int) (words []string) {
+	n := s.hand.Look(i)
+	if !n.Alive {
+		return nil
+	}
+	for id := range n.Replica.Core().Status().Progress {
+		words = append(words, short(id))
+	}
+	slices.SortFunc(words, func(a, b string) int { return cmp.Or(cmp.Compare(len(a), len(b)), cmp.Compare(a, b)) })
+	return words
+}
+
+// kinds are those of messages under way.
+func kinds(s *stage, _ int) (words []string) {
+	for _, k := range messageKinds {
+		if len(k.types) == 1 && len(s.matching(filter{kind: k.types})) > 0 {
+			words = append(words, k.name)
+		}
+	}
+	return words
+}
+
 // role is what a node takes itself for, or that it is down.
 func role(h *sim.Hand, i int) value {
 	if n := h.Look(i); n.Alive {
@@ -166,6 +203,9 @@ func stored(s *stage, i int, key string) (value, error) {
 	}
 	return text(n.Replica.Stale(key).Value), nil
 }
+
+// maxClock bounds the rate of a clock, in percent.
+const maxClock = 1000
 
 var nodeFields = []field{
 	{name: "state", kind: kindText, doc: "follower, pre-candidate, candidate, leader or down", get: look(role)},
@@ -183,6 +223,17 @@ var nodeFields = []field{
 				return fmt.Errorf("%s is down", n.ID)
 			}
 			n.Replica.Core().SetElectionIn(int(min(v.number, maxTicks)))
+			return nil
+		},
+	},
+	{
+		name: "clock", kind: kindNumber, doc: "the rate of its clock, in percent of the true one; can be set, to 1000 at most",
+		get: func(s *stage, i int, _ string) (value, error) { return number(uint64(s.clock[i])), nil },
+		set: func(s *stage, i int, _ string, v value) error {
+			if v.number > maxClock {
+				return fmt.Errorf("a clock runs at %d percent at most", maxClock)
+			}
+			s.clock[i] = int(v.number)
 			return nil
 		},
 	},
@@ -206,10 +257,10 @@ var nodeFields = []field{
 		}
 		return content(e)
 	})},
-	{name: "log.*", kind: kindText, doc: "its entry at an index: what it writes, no-op, configuration, or none", get: func(s *stage, i int, arg string) (value, error) {
+	{name: "log.#", kind: kindText, doc: "its entry at an index: what it writes, no-op, configuration, or none", words: indexes, get: func(s *stage, i int, arg string) (value, error) {
 		index, err := strconv.ParseUint(arg, 10, 64)
 		if err != nil {
-			return value{}, fmt.Errorf("%q is no index of a log", arg)
+			return value{}, err // the parser has seen to that
 		}
 		e, found := s.hand.Entry(i, index)
 		if !found {
@@ -238,12 +289,12 @@ var nodeFields = []field{
 		}
 		return text(fmt.Sprintf("%016x", n.Replica.Status().StateHash)), nil
 	}},
-	{name: "stateMachine.*", kind: kindText, doc: "what its state machine holds under a key; `data` is what plain commands write", get: stored},
+	{name: "stateMachine.*", kind: kindText, doc: "what its state machine holds under a key; `data` is what plain commands write", words: keys, get: stored},
 
-	{name: "peers.*.match", kind: kindNumber, doc: "of a leader: up to where it knows a peer's log to agree", get: peer(func(p raft.PeerProgress) value { return number(p.Match) })},
-	{name: "peers.*.next", kind: kindNumber, doc: "of a leader: the next entry it sends there", get: peer(func(p raft.PeerProgress) value { return number(p.Next) })},
-	{name: "peers.*.state", kind: kindText, doc: "of a leader: probe, replicate or snapshot", get: peer(func(p raft.PeerProgress) value { return text(p.State) })},
-	{name: "peers.*.inFlight", kind: kindNumber, doc: "of a leader: appends there without an answer yet", get: peer(func(p raft.PeerProgress) value { return number(uint64(p.InFlight)) })},
+	{name: "peers.*.match", kind: kindNumber, doc: "of a leader: up to where it knows a peer's log to agree", words: replicated, get: peer(func(p raft.PeerProgress) value { return number(p.Match) })},
+	{name: "peers.*.next", kind: kindNumber, doc: "of a leader: the next entry it sends there", words: replicated, get: peer(func(p raft.PeerProgress) value { return number(p.Next) })},
+	{name: "peers.*.state", kind: kindText, doc: "of a leader: probe, replicate or snapshot", words: replicated, get: peer(func(p raft.PeerProgress) value { return text(p.State) })},
+	{name: "peers.*.inFlight", kind: kindNumber, doc: "of a leader: appends there without an answer yet", words: replicated, get: peer(func(p raft.PeerProgress) value { return number(uint64(p.InFlight)) })},
 	{name: "upstream", kind: kindNodes, doc: "of a read-only peer: whom it fetches from", get: core(func(r *raft.Raft) value { return ids(r.Status().Upstream) })},
 
 	{name: "disk.term", kind: kindNumber, doc: "the term that is durable", get: look(func(h *sim.Hand, i int) value { return number(h.Look(i).Durable.Term) })},
@@ -312,7 +363,7 @@ var messageFields = []field{
 		}
 		return number(held), nil
 	}},
-	{name: "*", kind: kindNumber, doc: "how many of a kind are under way: `messages.append`", get: func(s *stage, _ int, arg string) (value, error) {
+	{name: "*", kind: kindNumber, doc: "how many of a kind are under way: `messages.append`", words: kinds, get: func(s *stage, _ int, arg string) (value, error) {
 		kind, ok := messageKind(arg)
 		if !ok {
 			return value{}, fmt.Errorf("there is no kind of message %q", arg)
@@ -392,6 +443,7 @@ func (p *parser) path() (path, error) {
 		p.at++
 	}
 	p.accept("a")
+	p.offersName = p.offersName || !p.more()
 	if !p.more() || p.tokens[p.at].quoted {
 		return found, p.wanted("a name such as leader.term")
 	}
@@ -447,16 +499,26 @@ func (p *parser) path() (path, error) {
 	return found, nil
 }
 
-// match tells whether a name is that of a field, and the word that stands for its *.
+// full is the name with a word in place of its * or #.
+func (f *field) full(word string) string {
+	return strings.NewReplacer("*", word, "#", word).Replace(f.name)
+}
+
+// match tells whether a name is that of a field, and what stands for its * or #.
 func match(pattern, name string) (arg string, ok bool) {
-	before, after, wild := strings.Cut(pattern, "*")
-	if !wild {
+	at := strings.IndexAny(pattern, "*#")
+	if at < 0 {
 		return "", pattern == name
 	}
+	before, after := pattern[:at], pattern[at+1:]
 	if len(name) <= len(before)+len(after) || !strings.HasPrefix(name, before) || !strings.HasSuffix(name, after) {
 		return "", false
 	}
 	arg = name[len(before) : len(name)-len(after)]
+	if pattern[at] == '#' {
+		_, err := strconv.ParseUint(arg, 10, 64)
+		return arg, err == nil
+	}
 	return arg, !strings.Contains(arg, ".")
 }
 

@@ -75,6 +75,10 @@ type scope struct {
 
 func newScope() *scope { return &scope{clients: []string{anybody}} }
 
+func (s *scope) clone() *scope {
+	return &scope{begun: s.begun, nodes: s.nodes, clients: slices.Clone(s.clients), lets: slices.Clone(s.lets)}
+}
+
 // parse reads one line; nil for one that says nothing.
 func (s *scope) parse(file string, number int, line string) (*Line, error) {
 	p := &parser{scope: s, file: file, line: number, end: len(line) + 1}
@@ -101,6 +105,9 @@ type parser struct {
 	end    int // the column after the last
 	tokens []token
 	at     int
+
+	offers     []string // what could have come where the line ends
+	offersName bool     // so could a name such as leader.term
 }
 
 func (p *parser) place(err error) error {
@@ -144,6 +151,7 @@ func (p *parser) wanted(what string, words ...string) error {
 	if p.more() {
 		e.Suggestion = nearest(p.tokens[p.at].text, words)
 	}
+	p.offer(words...)
 	return e
 }
 
@@ -156,15 +164,27 @@ func (p *parser) found() string {
 
 func (p *parser) more() bool { return p.at < len(p.tokens) }
 
+// offer notes words that could come next, if that is where the line ends.
+func (p *parser) offer(words ...string) {
+	if !p.more() {
+		p.offers = append(p.offers, words...)
+	}
+}
+
 // peek tells whether the next token is a word of the language, unquoted.
 func (p *parser) peek(word string) bool {
+	p.offer(word)
 	return p.more() && !p.tokens[p.at].quoted && p.tokens[p.at].text == word
 }
 
 // accept takes some words if they come next.
 func (p *parser) accept(words ...string) bool {
 	for i, w := range words {
-		if p.at+i >= len(p.tokens) || p.tokens[p.at+i].quoted || p.tokens[p.at+i].text != w {
+		if p.at+i >= len(p.tokens) {
+			p.offers = append(p.offers, w)
+			return false
+		}
+		if p.tokens[p.at+i].quoted || p.tokens[p.at+i].text != w {
 			return false
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"coup/raftnode/actionlog"
 	"coup/sim"
 )
 
@@ -13,6 +14,8 @@ import (
 type Options struct {
 	// Unhealed says that the world is not healed at the end: only the lines themselves can fail.
 	Unhealed bool
+	// Actions is told all that happens, and each line before it is played; nil for none.
+	Actions func(actionlog.Action)
 }
 
 // Result is what came of a scenario.
@@ -45,11 +48,11 @@ func (sc *Scenario) Run(o Options) *Result {
 	return r
 }
 
-// survive plays a scenario in which a node may panic.
+// survive plays all lines. A node that panics, which only a bug can bring about, ends the scenario.
 func (sc *Scenario) survive(s *stage) (err error) {
 	defer func() {
 		if s.failed = s.failure(recover()); s.failed != nil && (s.hand == nil || s.hand.Err() == nil) && s.failed.Check != s.expected {
-			err = &Error{File: sc.File, Line: s.line.Number, Column: 1, Text: fmt.Sprintf("%s: %s", s.failed.Check, s.failed.Text)}
+			err = &Error{File: sc.File, Line: s.line, Column: 1, Text: fmt.Sprintf("%s: %s", s.failed.Check, s.failed.Text)}
 		}
 	}()
 	return sc.play(s)
@@ -79,7 +82,7 @@ func (sc *Scenario) play(s *stage) error {
 	for i := range sc.Lines {
 		l := &sc.Lines[i]
 		before := s.out.Len()
-		s.line = l
+		s.line = l.Number
 		err := s.do(l)
 		if s.hand != nil && s.hand.Err() != nil {
 			return sc.broken(s, l, "")

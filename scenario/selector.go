@@ -3,6 +3,7 @@ package scenario
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -46,6 +47,13 @@ func groupNames() (names []string) {
 
 // isSelector tells whether the next token picks nodes.
 func (p *parser) isSelector() bool {
+	if !p.more() {
+		for i := range p.scope.nodes {
+			p.offer(strconv.Itoa(i))
+		}
+		p.offer(groupNames()...)
+		p.offer(p.lets...)
+	}
 	if !p.more() || p.tokens[p.at].quoted {
 		return false
 	}
@@ -101,6 +109,11 @@ func (s selector) String() string {
 	return strings.Join(words, ",")
 }
 
+// relative tells whether who is meant depends on who was named before.
+func (s selector) relative() bool {
+	return slices.ContainsFunc(s.parts, func(p part) bool { return p.text == "others" })
+}
+
 // pick is the nodes that a selector means now, each once. It is an error when there is none.
 func (st *stage) pick(s selector) ([]int, error) {
 	var picked []int
@@ -119,7 +132,7 @@ func (st *stage) pick(s selector) ([]int, error) {
 		return nil, fmt.Errorf("there is no %s now", s)
 	}
 	for _, i := range picked {
-		if !slices.Contains(st.named, i) {
+		if !slices.Contains(st.named, i) && !s.relative() {
 			st.named = append(st.named, i)
 		}
 	}

@@ -13,6 +13,7 @@ import (
 type stage struct {
 	hand    *sim.Hand
 	options Options
+	line    int // that is played
 
 	deferred []func() // requests that a leader was not ready for yet
 	trying   bool     // the statement is to fail
@@ -22,11 +23,14 @@ type stage struct {
 	lets       map[string]value
 	named      []int // the nodes that this statement has named
 	rules      []rule
-	clock      []int // rates of the nodes' clocks, in percent
-	owed       []int // time that a node's clock has not ticked yet, in percent of a tick
+	clock      []int    // rates of the nodes' clocks, in percent
+	owed       []int    // time that a node's clock has not ticked yet, in percent of a tick
+	keys       []string // that clients have written, sorted
+	most       int      // ticks that there may be; 0 for no bound
+	spent      int
+	heard      func(who int, r *response) // if not nil, is told of each answer
 
-	line     *Line        // that is played
-	failed   *sim.Failure // how the world failed, if it did
+	failed *sim.Failure // how the world failed, if it did
 
 	out      strings.Builder
 	expected string // the check that is to fail
@@ -41,6 +45,7 @@ func newStage(o Options) *stage {
 
 // begin makes the world.
 func (s *stage) begin(o sim.HandOptions) error {
+	o.Actions = s.options.Actions
 	hand, err := sim.ByHand(o)
 	if err != nil {
 		return err
@@ -64,6 +69,9 @@ func (s *stage) close() {
 // do plays one line and checks what it led to.
 func (s *stage) do(l *Line) error {
 	s.named = s.named[:0]
+	if s.hand != nil && s.options.Actions != nil {
+		s.hand.Remark(l.Text)
+	}
 	err := l.do(s)
 	if s.hand != nil {
 		s.hangUp()
@@ -85,6 +93,26 @@ func (s *stage) tick() {
 	s.hand.Bus()
 	s.hand.Time()
 	s.resend()
+}
+
+// maxFlights bounds the messages under way.
+const maxFlights = 10_000
+
+// spend takes one of the steps that pass time.
+func (s *stage) spend() error {
+	if s.most > 0 && s.spent >= s.most {
+		return fmt.Errorf("a session has %d ticks, and no more are left; undo gives some back", s.most)
+	}
+	s.spent++
+	return s.crowded()
+}
+
+// crowded is the error of too many messages under way.
+func (s *stage) crowded() error {
+	if n := len(s.hand.Flights()); n > maxFlights {
+		return fmt.Errorf("%d messages are under way, and more than %d make no sense", n, maxFlights)
+	}
+	return nil
 }
 
 // resend sends again what a leader was not ready for.
@@ -113,6 +141,9 @@ func (s *stage) until(c condition, within int) error {
 		case ticks == within:
 			return &Error{Text: fmt.Sprintf("not within %d ticks: %s", within, instead), Column: 1, State: s.state()}
 		}
+		if err := s.spend(); err != nil {
+			return err
+		}
 		s.tick()
 		s.hangUp()
 	}
@@ -124,6 +155,9 @@ func (s *stage) deliverAll(f filter) error {
 		found := s.matching(f)
 		if len(found) == 0 || s.broken() {
 			return nil
+		}
+		if err := s.spend(); err != nil {
+			return err
 		}
 		s.hand.Deliver(found[0])
 	}

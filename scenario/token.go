@@ -9,15 +9,21 @@ import (
 
 // Error is what is wrong in a line of a scenario, or with what it led to.
 type Error struct {
-	File         string
-	Line, Column int // from 1
+	File         string // empty for a line that was typed
+	Line, Column int    // from 1
 	Text         string
 	Suggestion   string // what was probably meant; empty when there is nothing near
 	State        string // of the world then, for people; empty for an error in the text
 }
 
 func (e *Error) Error() string {
-	text := fmt.Sprintf("%s:%d:%d: %s", e.File, e.Line, e.Column, e.Text)
+	text := e.Text
+	switch {
+	case e.File != "":
+		text = fmt.Sprintf("%s:%d:%d: %s", e.File, e.Line, e.Column, text)
+	case e.Column > 1:
+		text = fmt.Sprintf("column %d: %s", e.Column, text)
+	}
 	if e.Suggestion != "" {
 		text += fmt.Sprintf("; did you mean %q?", e.Suggestion)
 	}

@@ -36,7 +36,7 @@ func verbs() []verb {
 		{"client", []string{
 			"client [NAME] VALUE {VALUE} [at NODE]", "client [NAME] write KEY VALUE | cas KEY OLD NEW | delete KEY", "client [NAME] read [KEY] [by lease | by follower | stale]",
 			"client [NAME] open session [for N ticks] | close session | retry", "client [NAME] add NODES [as learner | as read-only] {and CHANGE}", "client [NAME] remove | promote | demote NODES {and CHANGE}",
-			"client [NAME] transfer to NODE | step down | snapshot",
+			"client [NAME] transfer to NODE | step down | snapshot | truncate",
 		}, "Asks a node for something: the leader, unless `at` says whom. Plain words are commands that write the key data, one after another. A refusal at once fails the scenario: see try.", parseClient},
 		{"try", []string{"try STATEMENT [expecting TEXT]"}, "Plays a statement that must fail, with an error that contains the text.", parseTry},
 		{"perhaps", []string{"perhaps STATEMENT"}, "Plays a statement that may fail: one that only a bug makes possible.", parsePerhaps},
@@ -109,6 +109,7 @@ var clusterSettings = []struct {
 	{"snapshotKeep", 0, 1 << 30, "how many applied entries truncation leaves in the log", func(o *sim.HandOptions, n int) { o.Snapshots.Keep = uint64(n) }},
 	{"snapshotSpare", 0, 1 << 30, "how many entries a leader leaves for peers further behind; default snapshotEvery", func(o *sim.HandOptions, n int) { o.Snapshots.Spare = uint64(n) }},
 	{"chunkBytes", 1, 1 << 20, "about how large a chunk of a snapshot is", func(o *sim.HandOptions, n int) { o.Snapshots.ChunkBytes = n }},
+	{"appendBytes", 1, 1 << 20, "how much data of entries an append holds at most, though always one entry; default 1 MiB", func(o *sim.HandOptions, n int) { o.MaxMessageBytes = n }},
 	{"promotionLag", 1, 1 << 30, "how many entries a learner may be behind and still be promoted; default 64", func(o *sim.HandOptions, n int) { o.PromotionLag = n }},
 	{"leaseDrift", 0, 50, "by how many percent clocks may differ where leaders answer reads by lease; default 0, without leases", func(o *sim.HandOptions, n int) { o.LeaseDrift = n }},
 	{"maxLeaderTicks", 0, 1 << 30, "after how many ticks a leader ends its reign; default 0, never", func(o *sim.HandOptions, n int) { o.MaxLeaderTicks = n }},
@@ -275,6 +276,9 @@ func parseTick(p *parser) (func(*stage) error, error) {
 			if s.broken() {
 				return nil
 			}
+			if err := s.spend(); err != nil {
+				return err
+			}
 			if err := tick(s); err != nil {
 				return err
 			}
@@ -297,13 +301,20 @@ func parseCheck(p *parser) (func(*stage) error, error) {
 	}, nil
 }
 
+// canFail are the verbs that can be tried.
+func canFail() []string {
+	return slices.DeleteFunc(verbNames(), func(v string) bool {
+		return v == "cluster" || v == "try" || v == "perhaps" || v == "end" || v == "expect"
+	})
+}
+
 func parseTry(p *parser) (func(*stage) error, error) {
 	if !p.more() {
-		return nil, p.wanted("a statement")
+		return nil, p.wanted("a statement", canFail()...)
 	}
 	v := find(p.tokens[p.at].text)
-	if v == nil || v.name == "cluster" || v.name == "try" || v.name == "perhaps" || v.name == "end" || v.name == "expect" {
-		return nil, p.wanted("a verb that can fail", verbNames()...)
+	if v == nil || !slices.Contains(canFail(), v.name) {
+		return nil, p.wanted("a verb that can fail", canFail()...)
 	}
 	p.at++
 	do, err := v.parse(p)
@@ -337,11 +348,11 @@ func parseTry(p *parser) (func(*stage) error, error) {
 
 func parsePerhaps(p *parser) (func(*stage) error, error) {
 	if !p.more() {
-		return nil, p.wanted("a statement")
+		return nil, p.wanted("a statement", canFail()...)
 	}
 	v := find(p.tokens[p.at].text)
-	if v == nil || v.name == "cluster" || v.name == "try" || v.name == "perhaps" || v.name == "end" || v.name == "expect" {
-		return nil, p.wanted("a verb that can fail", verbNames()...)
+	if v == nil || !slices.Contains(canFail(), v.name) {
+		return nil, p.wanted("a verb that can fail", canFail()...)
 	}
 	p.at++
 	do, err := v.parse(p)
@@ -444,6 +455,8 @@ func parseLet(p *parser) (func(*stage) error, error) {
 }
 
 func parsePrint(p *parser) (func(*stage) error, error) {
+	p.offer("nodes", "messages", "logs")
+	p.offersName = !p.more()
 	switch {
 	case !p.more():
 		return func(s *stage) error {
@@ -510,8 +523,11 @@ var checks = []string{
 }
 
 func parseEnd(p *parser) (func(*stage) error, error) {
-	if !p.accept("without", "healing") {
-		return nil, p.wanted("without healing", "without")
+	if err := p.expect("without"); err != nil {
+		return nil, err
+	}
+	if err := p.expect("healing"); err != nil {
+		return nil, err
 	}
 	return func(s *stage) error {
 		s.unhealed = true

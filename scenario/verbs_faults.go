@@ -206,6 +206,9 @@ func (p *parser) treatment(treatment sim.Treatment, now func(*stage, uint64)) (f
 			found = []uint64{one}
 		}
 		for _, number := range found {
+			if err := s.crowded(); err != nil {
+				return err
+			}
 			now(s, number)
 		}
 		return nil

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"coup/history"
+	"coup/raftnode/actionlog"
 	"coup/raftnode/api"
 	"coup/raftnode/client"
 	"coup/raftnode/fsm"
@@ -145,8 +146,8 @@ func (w *World) serve(n *node, id uint64) {
 	if c == nil {
 		return // its client has given up
 	}
-	if w.trace.out != nil {
-		w.trace.line(w.now, "%s is asked %s %s %v", n.id, c.op.F, c.op.Key, c.op.Value)
+	if w.log != nil {
+		w.tell(n, actionlog.Action{Kind: actionlog.Request, Client: clientName(c.op.Process), Text: asks(c.op)})
 	}
 	key, read := c.op.Key, c.op.F == history.Read
 	done := func(r replica.Result, err error) {
@@ -286,13 +287,13 @@ func (w *World) abandon(c *call, err error) {
 func (w *World) end(c *call, r client.Result, err error) {
 	e := workload.Complete(c.op, r, err)
 	e.Time = w.now
-	done := c.done
+	done, asked := c.done, w.nodes[c.node]
 	w.clients.unused = append(w.clients.unused, int32(c.id&slotMask))
 	w.trace.mix(uint64(w.now) ^ uint64(e.Type[0])<<56 ^ c.id)
 	*c = call{}
 	w.told = w.told || e.Process != probing
-	if w.trace.out != nil {
-		w.trace.line(w.now, "process %d ends %s %s: %s %v %s", e.Process, e.F, e.Key, e.Type, e.Value, e.Error)
+	if w.log != nil {
+		w.tell(asked, actionlog.Action{Kind: actionlog.Answer, Client: clientName(e.Process), Text: ends(e)})
 	}
 	done(runner.Completion{Event: e})
 }

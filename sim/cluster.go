@@ -150,7 +150,7 @@ func (c nodes) set(links []cluster.Link, cut bool) error {
 	for _, l := range links {
 		found, _ := c.link(l)
 		found.cut = cut
-		c.world.trace.line(c.world.now, "%s cut=%t", l, cut)
+		c.world.tellLink(c.world.find(raft.NodeID(l.From)), c.world.find(raft.NodeID(l.To)), cut, 0)
 	}
 	return nil
 }

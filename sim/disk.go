@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"coup/raftnode/actionlog"
 	"coup/raftnode/raft"
 	"coup/raftnode/store"
 )
@@ -212,6 +213,7 @@ func (d *disk) write(x write, synced bool) error {
 		}
 		d.failed = true
 		w.reached.FailedSyncs++
+		w.tell(n, actionlog.Action{Kind: actionlog.Disk, Text: "fsync fails"})
 		return errSync
 	}
 	if err := x.do(d.Memory); err != nil {

@@ -112,6 +112,7 @@ func (w *World) eclipse() {
 	}
 	w.shutBoth(leader.index, n.index, w.now+6*w.election())
 	w.trace.note(w.now, "is to be eclipsed", leader, uint64(n.index))
+	w.remark(leader, "is to be eclipsed, and %s to take its place", n.id)
 	w.schedule(event{at: w.now + after, kind: evDarken, id: uint64(w.reached.Eclipses)})
 }
 
@@ -236,6 +237,7 @@ func (w *World) darken(d time.Duration) {
 		}
 	}
 	w.trace.note(w.now, "is eclipsed", w.nodes[e.node], uint64(d))
+	w.remark(w.nodes[e.node], "its links are shut for %v", (e.until - w.now).Round(time.Millisecond))
 	w.schedule(event{at: w.now + time.Millisecond, kind: evProbe})
 }
 

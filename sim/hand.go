@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"coup/raftnode/actionlog"
 	"coup/raftnode/fsm"
 	"coup/raftnode/raft"
 	"coup/raftnode/raft/confchange"
@@ -14,16 +15,18 @@ import (
 
 // HandOptions are what a world driven by hand is made of. The zero value of each but Nodes is its default.
 type HandOptions struct {
-	Seed           uint64
-	Nodes          int // the first voters, raft-0 and on
-	ElectionTicks  int // default 10
-	HeartbeatTicks int // default 2
-	PromotionLag   int // as of raft.Config
-	LeaseDrift     int
-	MaxLeaderTicks int
-	AtMaxReign     raft.AtMaxReign
-	Snapshots      replica.Snapshots // none by themselves by default
-	Store          string            // StoreMemory or StorePebble
+	Seed            uint64
+	Nodes           int // the first voters, raft-0 and on
+	ElectionTicks   int // default 10
+	HeartbeatTicks  int // default 2
+	PromotionLag    int // as of raft.Config
+	LeaseDrift      int
+	MaxMessageBytes int
+	MaxLeaderTicks  int
+	AtMaxReign      raft.AtMaxReign
+	Snapshots       replica.Snapshots      // none by themselves by default
+	Store           string                 // StoreMemory or StorePebble
+	Actions         func(actionlog.Action) // as of Options
 }
 
 // Hand is a world in which nothing happens by itself: each of its methods is one thing that does, and what
@@ -93,7 +96,7 @@ func ByHand(o HandOptions) (*Hand, error) {
 	h := &Hand{}
 	w, err := New(Options{
 		Seed: o.Seed, Nodes: o.Nodes, ElectionTicks: o.ElectionTicks, HeartbeatTicks: o.HeartbeatTicks, Store: o.Store,
-		hand: h, settings: &o,
+		Actions: o.Actions, hand: h, settings: &o,
 	})
 	if err != nil {
 		return nil, err
@@ -108,6 +111,7 @@ func (h *Hand) take(w *World, o *HandOptions) {
 	w.trouble.drift = o.LeaseDrift
 	p := &w.operators
 	p.maxReign, p.atMaxReign, p.snapshots, p.promotionLag = o.MaxLeaderTicks, o.AtMaxReign, o.Snapshots, o.PromotionLag
+	p.messageBytes = o.MaxMessageBytes
 	w.session.begun = true
 }
 
@@ -191,16 +195,30 @@ func (h *Hand) fly(letter int32) {
 		t = h.Sent(&h.network.letters[letter].m)
 	}
 	if t.Drop {
-		h.reached.Lost++
-		h.network.drop(letter)
+		h.lose(letter)
 		return
 	}
 	h.launch(Flight{letter: letter, Held: t.Hold, due: h.ticks + t.Delay})
 	if t.Twice {
-		h.reached.Duplicated++
-		h.network.letters[letter].copies++
-		h.launch(Flight{letter: letter, Held: t.Hold, due: h.ticks + t.Delay})
+		h.double(Flight{letter: letter, Held: t.Hold, due: h.ticks + t.Delay})
 	}
+}
+
+// lose has a message not arrive.
+func (h *Hand) lose(letter int32) {
+	m := &h.network.letters[letter].m
+	h.reached.Lost++
+	h.tellMessage(actionlog.Lose, h.nodes[h.network.letters[letter].to], m, "dropped")
+	h.network.drop(letter)
+}
+
+// double puts one more copy of a message under way.
+func (h *Hand) double(f Flight) {
+	l := &h.network.letters[f.letter]
+	h.reached.Duplicated++
+	h.tellMessage(actionlog.Duplicate, h.nodes[l.to], &l.m, "")
+	l.copies++
+	h.launch(f)
 }
 
 func (h *Hand) launch(f Flight) {
@@ -222,8 +240,7 @@ func (h *Hand) Deliver(number uint64) {
 // Drop loses a message under way.
 func (h *Hand) Drop(number uint64) {
 	if i := h.flight(number); i >= 0 {
-		h.reached.Lost++
-		h.network.drop(h.flights[i].letter)
+		h.lose(h.flights[i].letter)
 		h.flights = slices.Delete(h.flights, i, i+1)
 	}
 }
@@ -231,10 +248,7 @@ func (h *Hand) Drop(number uint64) {
 // Duplicate puts a second copy of a message under way, behind all others.
 func (h *Hand) Duplicate(number uint64) {
 	if i := h.flight(number); i >= 0 {
-		f := h.flights[i]
-		h.reached.Duplicated++
-		h.network.letters[f.letter].copies++
-		h.launch(f)
+		h.double(h.flights[i])
 	}
 }
 
@@ -274,7 +288,12 @@ func (h *Hand) GiveUpOldest(from, to int) {
 }
 
 // Cut says whether the link from one node to another loses everything.
-func (h *Hand) Cut(from, to int, cut bool) { h.network.link(from, to).cut = cut }
+func (h *Hand) Cut(from, to int, cut bool) {
+	if l := h.network.link(from, to); l.cut != cut {
+		l.cut = cut
+		h.tellLink(from, to, cut, 0)
+	}
+}
 
 // IsCut tells whether a link loses everything.
 func (h *Hand) IsCut(from, to int) bool { return h.network.link(from, to).cut }
@@ -343,6 +362,19 @@ func (h *Hand) Resume(i int) error {
 // Arm has something happen at a node's next write of a kind.
 func (h *Hand) Arm(i int, a Armed) { h.nodes[i].armed = append(h.nodes[i].armed, a) }
 
+// Remark puts a note into the action log, of no node.
+func (h *Hand) Remark(text string) { h.remark(nil, "%s", text) }
+
+// Request puts into the action log that a client asks a node for something.
+func (h *Hand) Request(client string, node int, what string) {
+	h.tell(h.nodes[node], actionlog.Action{Kind: actionlog.Request, Client: client, Text: what})
+}
+
+// Answer puts into the action log what a client was told.
+func (h *Hand) Answer(client string, node int, what string) {
+	h.tell(h.nodes[node], actionlog.Action{Kind: actionlog.Answer, Client: client, Text: what})
+}
+
 // Fill says whether a node's disk is full.
 func (h *Hand) Fill(i int, full bool) { h.nodes[i].disk.full = full }
 
@@ -408,8 +440,8 @@ func (h *Hand) ask(i int, f handCall) error {
 // ErrDown refuses a request to a process that does not run.
 var ErrDown = errors.New("the node is down")
 
-// tell has a node answer a client once it may.
-func (h *Hand) tell(n *node, f func()) {
+// tellClient has a node answer a client once it may.
+func (h *Hand) tellClient(n *node, f func()) {
 	h.calls = append(h.calls, func(*node) { f() })
 	n.say(out{kind: outTold, ref: int32(len(h.calls) - 1)})
 }
@@ -419,7 +451,7 @@ func (h *Hand) tell(n *node, f func()) {
 func (h *Hand) Propose(i int, c fsm.Command, done func(replica.Result, error)) error {
 	return h.ask(i, func(n *node) {
 		n.replica.Propose(c, func(r replica.Result, err error) {
-			h.tell(n, func() {
+			h.tellClient(n, func() {
 				if err == nil {
 					h.check.Acknowledged(r.Revision)
 				}
@@ -434,7 +466,7 @@ func (h *Hand) Read(i int, key string, how replica.Consistency, done func(replic
 	floor := h.check.BeginRead()
 	return h.ask(i, func(n *node) {
 		n.replica.Read(key, how, func(r replica.Result, err error) {
-			h.tell(n, func() {
+			h.tellClient(n, func() {
 				if err == nil {
 					h.broken(h.check.AnswerRead(floor, r.Index))
 				}
@@ -448,7 +480,7 @@ func (h *Hand) Read(i int, key string, how replica.Consistency, done func(replic
 func (h *Hand) Stale(i int, key string, done func(replica.Result, error)) error {
 	return h.ask(i, func(n *node) {
 		r := n.replica.Stale(key)
-		h.tell(n, func() {
+		h.tellClient(n, func() {
 			h.judgeStale(n, key, r)
 			done(r, nil)
 		})
@@ -459,7 +491,7 @@ func (h *Hand) Stale(i int, key string, done func(replica.Result, error)) error 
 func (h *Hand) Change(i int, changes []confchange.Change, done func(replica.Result, error)) error {
 	h.reached.Changes++
 	return h.ask(i, func(n *node) {
-		n.replica.Change(changes, func(r replica.Result, err error) { h.tell(n, func() { done(r, err) }) })
+		n.replica.Change(changes, func(r replica.Result, err error) { h.tellClient(n, func() { done(r, err) }) })
 	})
 }
 
@@ -467,7 +499,7 @@ func (h *Hand) Change(i int, changes []confchange.Change, done func(replica.Resu
 func (h *Hand) Order(i int, order func(*replica.Replica) error, done func(error)) error {
 	return h.ask(i, func(n *node) {
 		err := order(n.replica)
-		h.tell(n, func() { done(err) })
+		h.tellClient(n, func() { done(err) })
 	})
 }
 

@@ -3,6 +3,7 @@ package sim
 import (
 	"slices"
 
+	"coup/raftnode/actionlog"
 	"coup/raftnode/raft"
 	"coup/raftnode/raft/confchange"
 )
@@ -19,6 +20,7 @@ func (w *World) spoil(n *node) {
 		n.lost = true
 		w.reached.DisksLost++
 		w.trace.note(w.now, "loses its disk", n, 0)
+		w.tell(n, actionlog.Action{Kind: actionlog.Disk, Text: "lost for good"})
 		w.crash(n)
 		return
 	}
@@ -26,6 +28,7 @@ func (w *World) spoil(n *node) {
 	n.damaged = n.disk.damage(&t.dice)
 	w.options.Script.happens(n, "corrupt")
 	w.trace.note(w.now, "disk has a flipped bit", n, uint64(len(n.damaged)))
+	w.tell(n, actionlog.Action{Kind: actionlog.Disk, Text: "a bit flips: " + n.damaged})
 }
 
 // gone tells whether a node will never run again with what it holds.

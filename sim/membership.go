@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"coup/raftnode/actionlog"
 	"coup/raftnode/raft"
 	"coup/raftnode/raft/confchange"
 	"coup/raftnode/replica"
@@ -140,12 +141,13 @@ func (w *World) ask(at int, changes []confchange.Change) {
 			n.standing = standingMember
 		}
 	}
-	w.trace.line(w.now, "an administrator asks %s for %v", w.nodes[at].id, changes)
+	w.remark(w.nodes[at], "to be asked for %v", changes)
 	w.schedule(event{at: w.now + w.clients.latency(w), kind: evAsk, node: uint8(at), id: id})
 }
 
 // maroon shuts all links of a node until then.
 func (w *World) maroon(n *node, until time.Duration) {
+	w.remark(n, "its links are shut for %v", (until - w.now).Round(time.Millisecond))
 	for to := range w.nodes {
 		w.network.link(n.index, to).shut, w.network.link(to, n.index).shut = until, until
 	}
@@ -452,6 +454,7 @@ func (w *World) retire(n *node) {
 	if w.members.dice.below(2) == 0 {
 		n.standing = standingStopped
 		w.trace.note(w.now, "stopped for good", n, 0)
+		w.remark(n, "is stopped for good")
 		return
 	}
 	w.wipe(n)
@@ -469,6 +472,7 @@ func (w *World) wipe(n *node) {
 	w.check.Wipe(n.id)
 	w.options.Script.happens(n, "wipe")
 	w.trace.note(w.now, "wiped", n, 0)
+	w.tell(n, actionlog.Action{Kind: actionlog.Disk, Text: "wiped"})
 }
 
 func newMembership(o Options) membership {

@@ -3,6 +3,7 @@ package sim
 import (
 	"time"
 
+	"coup/raftnode/actionlog"
 	"coup/raftnode/bus"
 	"coup/raftnode/raft"
 )
@@ -198,6 +199,7 @@ func (p port) Cancel(id bus.MessageID) {
 func (w *World) post(i int32) {
 	net := &w.network
 	l := &net.letters[i]
+	w.tellMessage(actionlog.Send, w.nodes[l.from], &l.m, "")
 	if l.to < 0 {
 		w.schedule(event{at: w.now + time.Millisecond, kind: evUnreachable, id: l.m.ID})
 		net.drop(i)
@@ -208,11 +210,13 @@ func (w *World) post(i int32) {
 	w.options.Script.leaves(l)
 	hold := w.stir(&l.m, l.from, l.to)
 	if !net.link(l.from, l.to).open(w.now) {
+		w.tellMessage(actionlog.Lose, nil, &l.m, "the link is cut")
 		net.drop(i)
 		return
 	}
 	if net.dice.hit(w.trouble.loss) {
 		w.reached.Lost++
+		w.tellMessage(actionlog.Lose, nil, &l.m, "dropped")
 		net.drop(i)
 		return
 	}
@@ -227,6 +231,7 @@ func (w *World) post(i int32) {
 	w.carry(i)
 	if net.dice.hit(w.trouble.duplicate) {
 		w.reached.Duplicated++
+		w.tellMessage(actionlog.Duplicate, nil, &net.letters[i].m, "")
 		net.letters[i].copies++
 		w.carry(i)
 	}
@@ -256,6 +261,7 @@ func (w *World) deliver(i int32) {
 	net := &w.network
 	l := &net.letters[i]
 	if !net.link(l.from, l.to).open(w.now) {
+		w.tellMessage(actionlog.Lose, nil, &l.m, "the link is cut")
 		net.drop(i)
 		return
 	}
@@ -267,6 +273,7 @@ func (w *World) deliver(i int32) {
 	}
 	if !l.m.Type.IsReply() {
 		if to.replica == nil {
+			w.tellMessage(actionlog.Lose, nil, &l.m, "its receiver is down")
 			w.schedule(event{at: w.now + net.dice.between(w.trouble.latency/8, w.trouble.latency), kind: evUnreachable, id: l.m.ID})
 			net.drop(i)
 			return
@@ -281,6 +288,7 @@ func (w *World) deliver(i int32) {
 		w.arrive(to, work{kind: workAnswer, ref: i, id: l.m.ID})
 		return
 	}
+	w.tellMessage(actionlog.Lose, nil, &l.m, "nobody waits for it")
 	net.drop(i)
 }
 

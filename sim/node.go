@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"coup/cluster"
+	"coup/raftnode/actionlog"
 	"coup/raftnode/bus"
 	"coup/raftnode/raft"
 	"coup/raftnode/replica"
@@ -45,16 +46,17 @@ type node struct {
 	rate time.Duration // of its ticks, by the true time
 
 	// cursor is when the disk will have done what it was asked for in this turn of the process.
-	cursor time.Duration
-	writes int           // in this turn
-	busy   time.Duration // until then the process waits for its disk
-	waits  bool          // for its disk, or to be told that it is done
-	said   []out         // in this turn
-	early  int           // of said, may leave before the turn's writes are durable
-	deeds  []deed        // of the state machine, in this turn
-	inbox  []work        // for when the process runs on
-	missed int           // ticks
-	doom   doom
+	cursor  time.Duration
+	writes  int                // in this turn
+	busy    time.Duration      // until then the process waits for its disk
+	waits   bool               // for its disk, or to be told that it is done
+	said    []out              // in this turn
+	early   int                // of said, may leave before the turn's writes are durable
+	deeds   []deed             // of the state machine, in this turn
+	awaited []actionlog.Action // of this turn, true once its writes are durable
+	inbox   []work             // for when the process runs on
+	missed  int                // ticks
+	doom    doom
 
 	last       uint64 // index of the log's last entry, as written last
 	term       uint64 // as of its latest message
@@ -143,10 +145,10 @@ func (w *World) start(n *node) error {
 		disk, peers = plant(n, disk, peers)
 	}
 	n.replica, err = replica.New(replica.Config{
-		ID: n.id, Voters: voters, Upstreams: n.upstreams, Store: disk, Bus: peers, Seed: w.seeds.next(), Observer: witness{n},
+		ID: n.id, Voters: voters, Upstreams: n.upstreams, Store: disk, Bus: peers, Seed: w.seeds.next(), Observer: witness{n}, Actions: n.actions(),
 		ElectionTicks: w.options.ElectionTicks, HeartbeatTicks: w.options.HeartbeatTicks, Tick: w.options.Tick,
 		LeaseDrift: w.trouble.drift, MaxLeaderTicks: w.operators.maxReign, AtMaxReign: w.operators.atMaxReign,
-		Snapshots: w.operators.snapshots, PromotionLag: w.operators.promotionLag,
+		Snapshots: w.operators.snapshots, PromotionLag: w.operators.promotionLag, MaxMessageBytes: w.operators.messageBytes,
 	})
 	if err != nil {
 		n.replica = nil
@@ -260,11 +262,16 @@ func (w *World) take(n *node, x work) {
 
 // respond ends a request, unless it was cancelled.
 func (w *World) respond(id uint64, m raft.Message, err error) {
-	if r := w.network.request(id); r != nil {
-		onResponse := r.onResponse
-		w.network.close(r)
-		onResponse(m, err)
+	r := w.network.request(id)
+	if r == nil {
+		if err == nil {
+			w.tellMessage(actionlog.Lose, nil, &m, "nobody waits for it")
+		}
+		return
 	}
+	onResponse := r.onResponse
+	w.network.close(r)
+	onResponse(m, err)
 }
 
 // say takes what a process says. It leaves when all that was written before it is durable.
@@ -295,6 +302,7 @@ func (w *World) process(n *node) {
 		return
 	}
 	if n.busy <= w.now {
+		n.tellAwaited()
 		w.judge(n)
 		w.leave(n, len(n.said))
 		w.tellStatuses(n)
@@ -336,6 +344,7 @@ func (w *World) flushed(n *node) {
 	if n.frozen || n.stalled || n.busy > w.now {
 		return
 	}
+	n.tellAwaited()
 	switch n.doom {
 	case doomBetweenMessages:
 		w.options.Script.flushes(n)
@@ -376,12 +385,14 @@ func (w *World) pause(n *node, why *bool) {
 	w.options.Script.pauses(n)
 	w.reached.Pauses++
 	w.trace.note(w.now, "pauses", n, 0)
+	w.tell(n, actionlog.Action{Kind: actionlog.Pause})
 }
 
 func (w *World) resume(n *node, why *bool) {
 	*why = false
 	w.options.Script.resumes(n)
 	w.trace.note(w.now, "goes on", n, uint64(n.missed))
+	w.tell(n, actionlog.Action{Kind: actionlog.Resume})
 	w.schedule(event{at: w.now, kind: evFlush, node: uint8(n.index), id: uint64(n.life)})
 }
 
@@ -399,8 +410,17 @@ func (w *World) crash(n *node) {
 	}
 	w.options.Script.crashes(n)
 	w.trace.note(w.now, "crashes", n, uint64(len(n.said)))
+	w.tell(n, actionlog.Action{Kind: actionlog.Crash, Text: n.crashes()})
 	w.bury(n)
 	w.trouble.revive(w, n)
+}
+
+// crashes tells what a process was about when it crashes, where it was about its writes.
+func (n *node) crashes() string {
+	return [...]string{
+		doomNone: "", doomAtOnce: "before its write, all unsaid", doomBeforeSync: "before its write was durable",
+		doomBeforeMessages: "its write durable, the rest unsaid", doomBetweenMessages: "its write durable, some of the rest unsaid",
+	}[n.doom]
 }
 
 // bury is all that becomes of a process, however it ends.
@@ -418,9 +438,11 @@ func (w *World) bury(n *node) {
 			net.drop(o.ref)
 		}
 	}
+	n.awaited = n.awaited[:0]
 	n.begin()
 	for _, x := range n.inbox {
 		if x.kind == workMessage || x.kind == workAnswer {
+			w.tellMessage(actionlog.Lose, nil, &net.letters[x.ref].m, "its receiver ended before it was taken up")
 			net.drop(x.ref)
 		}
 		if x.kind == workStatus {
@@ -445,6 +467,7 @@ func (w *World) die(n *node, err error) {
 	w.options.Script.dies(n, err)
 	w.trace.note(w.now, "dies", n, 0)
 	n.died = err
+	w.tell(n, actionlog.Action{Kind: actionlog.Stop, Text: err.Error()})
 	expected := errors.Is(err, errSync) || errors.Is(err, errFull) || errors.Is(err, raft.ErrReignOver)
 	if errors.Is(err, raft.ErrReignOver) {
 		w.reached.Exits++

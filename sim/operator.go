@@ -17,6 +17,7 @@ type operators struct {
 	atMaxReign   raft.AtMaxReign
 	snapshots    replica.Snapshots
 	promotionLag int  // as of raft.Config
+	messageBytes int  // likewise
 	lease        odds // of a read
 	follower     odds // of a read that is not by lease
 }
@@ -113,5 +114,5 @@ func (w *World) obey(n *node, o order) {
 		w.options.Script.orders(n, o, "")
 		err = n.replica.TakeSnapshot()
 	}
-	w.trace.line(w.now, "%s is given order %d: %v", n.id, o, err)
+	w.tellOrder(n, o, err)
 }

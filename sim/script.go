@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"coup/raftnode/actionlog"
 	"coup/raftnode/fsm"
 	"coup/raftnode/raft"
 	"coup/raftnode/raft/confchange"
@@ -461,5 +462,5 @@ func messageWord(t raft.MessageType) string {
 	case raft.MsgSnapshotReply:
 		return "chunk-reply"
 	}
-	return messageNames[t]
+	return actionlog.TypeName(t)
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"coup/history"
+	"coup/raftnode/actionlog"
 	"coup/raftnode/raft"
 	"coup/runner"
 	"coup/workload"
@@ -97,8 +98,8 @@ func (w *World) succeeds(bound time.Duration) bool {
 	deafen := func(cut bool) {
 		for from := range w.nodes {
 			w.network.link(from, old.index).cut = cut
+			w.tellLink(from, old.index, cut, 0)
 		}
-		w.trace.line(w.now, "%s hears nobody: %t", old.id, cut)
 	}
 	term := old.replica.Core().Term()
 	deafen(true)
@@ -164,6 +165,7 @@ func (w *World) heal() {
 func (w *World) loseHeld() {
 	for i := range w.queue.events {
 		if e := &w.queue.events[i]; e.kind == evDeliver && e.at > w.now+busTimeout {
+			w.tellMessage(actionlog.Lose, nil, &w.network.letters[e.ref].m, "held back for too long")
 			w.network.drop(e.ref)
 			e.kind = evNothing
 		}

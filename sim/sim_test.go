@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"math"
 	"math/rand/v2"
 	"reflect"
@@ -17,6 +16,7 @@ import (
 	"coup/cluster"
 	"coup/history"
 	"coup/nemesis"
+	"coup/raftnode/actionlog"
 	"coup/raftnode/bus"
 	"coup/raftnode/raft"
 	"coup/raftnode/store"
@@ -206,7 +206,7 @@ func TestOneSeedIsOneRun(t *testing.T) {
 		require.Equal(t, first.world.TraceHash(), second.world.TraceHash(), "seed %d", seed)
 		require.Equal(t, first.events, second.events)
 		traced := ordinary(seed)
-		traced.Trace = io.Discard
+		traced.Actions = func(actionlog.Action) {}
 		require.Equal(t, first.world.TraceHash(), play(t, traced).world.TraceHash(), "traced")
 		hashes[first.world.TraceHash()] = true
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"coup/raftnode/actionlog"
 	"coup/raftnode/raft"
 )
 
@@ -188,8 +189,10 @@ func (w *World) again(what int) {
 func (w *World) happen(what int) {
 	t := &w.trouble
 	if what >= troubleEmpty {
-		w.nodes[what-troubleEmpty].disk.full = false
-		w.options.Script.fills(w.nodes[what-troubleEmpty], false)
+		n := w.nodes[what-troubleEmpty]
+		n.disk.full = false
+		w.options.Script.fills(n, false)
+		w.tell(n, actionlog.Action{Kind: actionlog.Disk, Text: "has space again"})
 		return
 	}
 	w.again(what)
@@ -220,6 +223,7 @@ func (w *World) happen(what int) {
 		if t.fill > 0 {
 			n.disk.full = true
 			w.options.Script.fills(n, true)
+			w.tell(n, actionlog.Action{Kind: actionlog.Disk, Text: "full"})
 			w.reached.FullDisks++
 			w.schedule(event{at: w.now + t.dice.long(10*time.Millisecond, 3*time.Second), kind: evTrouble, ref: int32(troubleEmpty + n.index)})
 		}
@@ -234,7 +238,9 @@ func (w *World) shutLinks() {
 	d := &w.trouble.dice
 	for range 1 + d.below(2*len(w.nodes)) {
 		from, to := d.below(len(w.nodes)), d.below(len(w.nodes))
-		w.network.link(from, to).shut = w.now + d.long(50*time.Millisecond, 3*time.Second)
+		shut := d.long(50*time.Millisecond, 3*time.Second)
+		w.network.link(from, to).shut = w.now + shut
+		w.tellLink(from, to, true, shut)
 		w.reached.Shut++
 	}
 }

@@ -8,10 +8,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"time"
 
 	"coup/cluster"
+	"coup/raftnode/actionlog"
 	"coup/raftnode/bus"
 	"coup/raftnode/raft"
 	"coup/raftnode/raft/invariant"
@@ -38,8 +38,8 @@ type Options struct {
 	// Unchecked says that no invariant is checked, so that only what clients see, and what Settle is
 	// owed, can fail the world. It changes nothing of what happens.
 	Unchecked bool
-	// Trace gets a line for each event; nil for none. It changes nothing of what happens.
-	Trace io.Writer
+	// Actions is told all that happens; nil for none. It changes nothing of what happens.
+	Actions func(actionlog.Action)
 
 	// Script, if not nil, takes down what comes to the nodes. It changes nothing of what happens.
 	Script *Script
@@ -98,6 +98,7 @@ type World struct {
 	now     time.Duration
 	queue   queue
 	trace   trace
+	log     *actionlog.Log // nil where nobody wants one
 	reached Reached
 	check   *invariant.Checker
 	failure *Failure
@@ -131,7 +132,8 @@ func New(o Options) (*World, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &World{options: o, trace: newTrace(o.Trace), check: invariant.New(), seeds: newDice(o.Seed, "replicas")}
+	w := &World{options: o, trace: newTrace(), check: invariant.New(), seeds: newDice(o.Seed, "replicas")}
+	w.log = newLog(w)
 	if w.trouble, err = newTrouble(o); err != nil {
 		return nil, err
 	}
@@ -349,7 +351,7 @@ func (w *World) schedule(e event) { w.queue.push(e) }
 func (w *World) fail(check, format string, args ...any) {
 	if w.failure == nil {
 		w.failure = &Failure{Check: check, Text: fmt.Sprintf(format, args...), At: w.now}
-		w.trace.line(w.now, "failure %s: %s", check, w.failure.Text)
+		w.tell(nil, actionlog.Action{Kind: actionlog.Violation, Text: check + ": " + w.failure.Text})
 	}
 }
 

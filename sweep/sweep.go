@@ -276,7 +276,7 @@ func (o Options) run(ctx context.Context, seed uint64, script *sim.Script) (out 
 			fail(verdict, check, fmt.Sprintf("panic: %v", p))
 		}
 	}()
-	world, err := newWorld(run.Options, o.Only == Linearizability || o.Only == Liveness, script)
+	world, err := newWorld(run.Options, o.Only == Linearizability || o.Only == Liveness, nil, script)
 	if err != nil {
 		fail(checker.Harness, checker.NameHarness, err.Error())
 		return out

@@ -163,7 +163,7 @@ func TestARunInAFolderIsTheSameRun(t *testing.T) {
 	o := everything(0, 0)
 	for seed := range uint64(5) {
 		run := o.Draw(seed)
-		alone, err := NewWorld(run.Options, false)
+		alone, err := NewWorld(run.Options, false, nil)
 		require.NoError(t, err)
 		evidence := runner.Trial{Options: run.Options, Faults: run.Faults, World: alone}.Play(t.Context())
 
@@ -172,7 +172,7 @@ func TestARunInAFolderIsTheSameRun(t *testing.T) {
 		conclusion, err := runner.Run(t.Context(), t.Context(), runner.Setup{
 			Options: run.Options, Faults: run.Faults, Observer: watcher{},
 			Simulate: func(string) (runner.Simulation, error) {
-				kept, err = NewWorld(run.Options, false)
+				kept, err = NewWorld(run.Options, false, nil)
 				return kept, err
 			},
 		})

@@ -142,11 +142,19 @@ func (c *local) addNode(id string, p *port, peers string) error {
 		"--listen-gossip", fmt.Sprintf(":%d", gossipPort),
 		"--advertise", n.Address,
 		"--peers", peers,
+		"--bootstrap",
 		"--data", n.data,
 		"--log-format", "json",
 	}
 	if c.options.LoseUnsynced {
 		n.arguments = append(n.arguments, "--unsafe-lose-unsynced")
+	}
+	if c.options.ActionLog {
+		actions, err := filepath.Abs(filepath.Join(folder, "actions.ndjson"))
+		if err != nil {
+			return err
+		}
+		n.arguments = append(n.arguments, "--action-log", actions)
 	}
 	n.arguments = append(n.arguments, c.options.NodeArguments...)
 	c.nodes[id] = n

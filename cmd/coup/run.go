@@ -69,6 +69,7 @@ func (f *runFlags) bindCommon(flags *pflag.FlagSet) {
 	flags.StringVar(&f.environment, "env", "auto", "where the nodes run: docker, netns, sim, or auto for the first that works")
 	flags.StringVar(&f.seed, "seed", "", "number that every random choice comes from; drawn when not given")
 	flags.StringVar(&f.options.Results, "results", f.options.Results, "folder that keeps runs")
+	flags.BoolVar(&f.options.ActionLog, "action-log", false, "log what each node does, in the run's folder, for coup diagram")
 	flags.StringVar(&f.options.Binary, "raftnode", "", "path of the raftnode binary; beside this program when not given")
 }
 
@@ -135,10 +136,14 @@ func (f *runFlags) run(cmd *cobra.Command) error {
 	setup := runner.Setup{
 		Options: *o, Faults: faults, Start: environment.start, Observer: t, Command: os.Args, Version: version.Self(),
 	}
+	var actions actionFile
 	if environment.name == simulated {
-		setup.Simulate = func(string) (runner.Simulation, error) { return sweep.NewWorld(*o, false) }
+		setup.Simulate = func(dir string) (runner.Simulation, error) { return f.world(dir, &actions) }
 	}
 	conclusion, err := runner.Run(gentle, hurried, setup)
+	if kept := actions.close(); err == nil && kept != nil {
+		err = fmt.Errorf("the action log: %w", kept)
+	}
 	if err != nil {
 		var option *runner.OptionError
 		if errors.As(err, &option) {
@@ -151,6 +156,17 @@ func (f *runFlags) run(cmd *cobra.Command) error {
 		return exitCode(code)
 	}
 	return nil
+}
+
+// world makes the world of a simulated run.
+func (f *runFlags) world(dir string, actions *actionFile) (runner.Simulation, error) {
+	if !f.options.ActionLog {
+		return sweep.NewWorld(f.options, false, nil)
+	}
+	if err := actions.open(dir); err != nil {
+		return nil, err
+	}
+	return sweep.NewWorld(f.options, false, actions.tell)
 }
 
 // simulated makes the options those of a simulated run, and refuses what makes no sense there.
@@ -204,8 +220,8 @@ func repeat(cmd *cobra.Command, environment string, seed uint64) string {
 			for _, v := range values {
 				line = append(line, "--node-flag="+quote(v))
 			}
-		case "lose-unsynced":
-			line = append(line, "--lose-unsynced="+f.Value.String())
+		case "lose-unsynced", "action-log":
+			line = append(line, "--"+f.Name+"="+f.Value.String())
 		default:
 			line = append(line, "--"+f.Name, quote(f.Value.String()))
 		}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -14,12 +15,14 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"coup/raftnode/actionlog"
 	"coup/scenario"
 )
 
 func newScenario() *cobra.Command {
 	var asJSON, quiet bool
 	var workers int
+	var diagrams, traces string
 	cmd := &cobra.Command{
 		Use:   "scenario FILES|FOLDERS...",
 		Short: "play plain-text scenarios in the simulator",
@@ -46,6 +49,9 @@ Exits with 1 when one fails, and with 254 when one makes no sense.`,
 					failed++
 				}
 			}
+			if err := drawScenarios(parsed, diagrams, traces); err != nil {
+				return err
+			}
 			if asJSON {
 				out := json.NewEncoder(cmd.OutOrStdout())
 				out.SetIndent("", "  ")
@@ -60,9 +66,65 @@ Exits with 1 when one fails, and with 254 when one makes no sense.`,
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "write results as JSON")
+	cmd.Flags().StringVar(&diagrams, "diagram", "", "draw a sequence diagram of each: the file (.svg or .mmd) for one scenario, a folder for several")
+	cmd.Flags().StringVar(&traces, "trace", "", "write the action log of each: the file (.ndjson) for one scenario, a folder for several")
 	cmd.Flags().BoolVarP(&quiet, "quiet", "q", false, "name only what fails")
 	cmd.Flags().IntVar(&workers, "workers", 2, "scenarios played at once")
 	return cmd
+}
+
+// drawScenarios plays scenarios once more, and keeps what every node did: as diagrams, and as action logs.
+func drawScenarios(all []*scenario.Scenario, diagrams, traces string) error {
+	for _, kept := range []struct{ flag, to, format string }{{"diagram", diagrams, "svg"}, {"trace", traces, "ndjson"}} {
+		if kept.to == "" {
+			continue
+		}
+		format := strings.TrimPrefix(filepath.Ext(kept.to), ".")
+		single := format == "svg" || format == "mmd" || format == "ndjson"
+		if single && len(all) > 1 {
+			return &usageError{fmt.Errorf("--%s: %s is one file, and there are %d scenarios; name a folder", kept.flag, kept.to, len(all))}
+		}
+		if !single {
+			format = kept.format
+		}
+		for _, s := range all {
+			path := kept.to
+			if !single {
+				path = filepath.Join(kept.to, strings.TrimSuffix(filepath.ToSlash(filepath.Clean(s.File)), ".txt")+"."+format)
+				if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+					return err
+				}
+			}
+			if err := keepActions(s, path, format); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func keepActions(s *scenario.Scenario, path, format string) (err error) {
+	var actions []actionlog.Action
+	// What it comes to is told by the results.
+	_ = s.Run(scenario.Options{Unhealed: true, Actions: func(a actionlog.Action) { actions = append(actions, a) }})
+	file, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, file.Close()) }()
+	switch format {
+	case "svg":
+		return actionlog.SVG(file, actions, actionlog.View{})
+	case "mmd":
+		return actionlog.Mermaid(file, actions, actionlog.View{})
+	}
+	lines := actionlog.NewWriter(file)
+	for _, a := range actions {
+		if err := lines.Write(a); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // scenarioFiles finds the files that arguments mean, in order.

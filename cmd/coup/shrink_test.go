@@ -31,7 +31,7 @@ func TestShrinkASeededBug(t *testing.T) {
 	require.NoError(t, s.err)
 	require.Equal(t, "I10", s.check)
 	require.LessOrEqual(t, s.lines, shrink.Short)
-	text, err := os.ReadFile(filepath.Join(dir, "acknowledged-too-early.txt"))
+	text, err := os.ReadFile(filepath.Join(dir, shrunkFolder, "acknowledged-too-early.txt"))
 	require.NoError(t, err)
 	require.True(t, strings.HasPrefix(string(text), "# I10: "), string(text))
 	parsed, err := scenario.Parse("shrunk", string(text))

@@ -81,10 +81,12 @@ func (c *campaign) shortScenarios(ctx context.Context, t *terminal) (err error) 
 func (c *campaign) concludeShort(t *terminal, all []shortened) error {
 	slices.SortFunc(all, func(a, b shortened) int { return strings.Compare(a.mutant.Name, b.mutant.Name) })
 	rows := [][]string{{"mutant", "fails", "lines", "how"}}
-	short, failed := 0, 0
+	short, failed, missing := 0, 0, 0
 	for _, s := range all {
 		rows = append(rows, s.row())
 		switch {
+		case errors.Is(s.err, errNoScenario):
+			missing++
 		case s.err != nil:
 			failed++
 		case s.lines <= shrink.Short:
@@ -92,7 +94,7 @@ func (c *campaign) concludeShort(t *terminal, all []shortened) error {
 		}
 	}
 	summary := fmt.Sprintf("%d of %d seeded bugs have a scenario that fails on the bug and passes without it; %d of these have at most %d lines.",
-		len(all)-failed, len(all), short, shrink.Short)
+		len(all)-failed-missing, len(all), short, shrink.Short)
 	t.Printf("\n%s\n", summary)
 	if c.write != "" {
 		if err := writePage(c.write, "Shrinking", "shrunk", "`coup mutants --env sim --play --write docs/shrinking.md` measures this and writes it here.", summary+"\n\n"+markdown(rows)); err != nil {
@@ -104,6 +106,8 @@ func (c *campaign) concludeShort(t *terminal, all []shortened) error {
 	}
 	return nil
 }
+
+var errNoScenario = errors.New("no scenario: it was not cut down yet")
 
 // row is what the table says of a mutant.
 func (s shortened) row() []string {
@@ -117,12 +121,15 @@ func (s shortened) row() []string {
 // shorten makes a mutant's scenario, if that is asked for, and plays it.
 func (c *campaign) shorten(ctx context.Context, m mutants.Mutant, sound string) (s shortened) {
 	s.mutant = m
-	binary := filepath.Join(c.work, m.Name)
+	binary, file := filepath.Join(c.work, m.Name), filepath.Join(c.scenarios, shrunkFolder, m.Name+".txt")
+	if _, err := os.Stat(file); !c.shrink && errors.Is(err, os.ErrNotExist) {
+		s.err = errNoScenario
+		return s
+	}
 	if s.err = m.Build(ctx, ".", mutants.Suite, binary); s.err != nil {
 		return s
 	}
 	defer os.Remove(binary)
-	file := filepath.Join(c.scenarios, m.Name+".txt")
 	if c.shrink {
 		if s.err = c.makeShort(ctx, m, binary, sound, file); s.err != nil {
 			return s
@@ -133,8 +140,7 @@ func (c *campaign) shorten(ctx context.Context, m mutants.Mutant, sound string) 
 		s.err = fmt.Errorf("read the scenario: %w", err)
 		return s
 	}
-	s.lines, s.check, s.remarks, s.err = shortFacts(file, string(text))
-	if s.err != nil {
+	if s.lines, s.check, s.remarks, s.err = shortFacts(file, string(text)); s.err != nil {
 		return s
 	}
 	// What fails on the bug proves nothing unless it passes without it.
@@ -207,7 +213,7 @@ func (c *campaign) makeShort(ctx context.Context, m mutants.Mutant, binary, soun
 		fmt.Sprintf("Seeded bug %s, against %s.", m.Name, m.Rule),
 		fmt.Sprintf("Cut from %s lines%s in %.0f s: %s. Of %d failing runs %d fail when they are played by hand.",
 			count(shrunk.Before), drawn, shrunk.Took.Seconds(), shrunk.Source, shrunk.Failed, shrunk.Replayed))
-	if err := os.MkdirAll(c.scenarios, 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 		return fmt.Errorf("write the scenario: %w", err)
 	}
 	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {

@@ -50,6 +50,7 @@ func (s sighting) runsOrNone() string {
 type specimen struct {
 	mutant              mutants.Mutant
 	first, seen, missed sighting // by anything, by linearizability alone, by liveness alone
+	failing             []string // the scenarios that fail with it
 	build               time.Duration
 	err                 error
 }
@@ -93,9 +94,14 @@ func (c *campaign) simulate(ctx context.Context, t *terminal) (err error) {
 			passed[key] = true
 		}
 	}
-	t.Printf("  without any bug nothing is found in %s runs\n\n", count(c.benignSeeds))
+	if failing, err := c.failing(ctx, sound); err != nil || len(failing) > 0 {
+		return errors.Join(err, fmt.Errorf("scenarios fail without any bug, so that they prove nothing: %s", strings.Join(failing, ", ")))
+	}
+	t.Printf("  without any bug nothing is found in %s runs, and no scenario fails\n\n", count(c.benignSeeds))
 	rows := [][]string{{"mutant", "caught by", "runs", "after", "clients alone", "liveness alone"}}
-	t.Printf("  %-34s %-16s %5s %7s  %13s  %14s\n", "mutant", "caught by", "runs", "after", "clients alone", "liveness alone")
+	matrix := [][]string{{"mutant", "fail", "which"}}
+	var unplayed []string
+	t.Printf("  %-34s %-16s %5s %7s  %13s  %14s  %s\n", "mutant", "caught by", "runs", "after", "clients alone", "liveness alone", "scenarios that fail")
 	survived, flagged := 0, 0
 	for s := range c.specimens(ctx, chosen) {
 		if s.err != nil {
@@ -109,11 +115,24 @@ func (c *campaign) simulate(ctx context.Context, t *terminal) (err error) {
 		}
 		row := s.row()
 		rows = append(rows, append([]string{s.mutant.Name, s.mutant.Rule, s.mutant.Source}, row[1:]...))
-		t.Printf("  %-34s %-16s %5s %7s  %13s  %14s\n", row[0], row[1], row[2], row[3], row[4], row[5])
+		matrix = append(matrix, []string{s.mutant.Name, strconv.Itoa(len(s.failing)), many(s.failing)})
+		if wrong := s.unplayed(c.scenarios); wrong != "" {
+			unplayed = append(unplayed, wrong)
+		}
+		t.Printf("  %-34s %-16s %5s %7s  %13s  %14s  %s\n", row[0], row[1], row[2], row[3], row[4], row[5], some(told(s.failing)))
+	}
+	for _, wrong := range unplayed {
+		t.Printf("  %s\n", wrong)
 	}
 	t.Printf("\n%d caught, %d survived, %d flagged without cause; %v\n",
 		len(chosen)-survived-flagged, survived, flagged, time.Since(begun).Round(time.Second))
 	if c.write != "" {
+		line := "`coup mutants --env sim --write docs/mutants.md` plays all scenarios with each bug built in, and writes here which fail."
+		if err := writePage(c.write, "Seeded bugs", "scenarios", line, c.matrixPage(matrix)); err != nil {
+			return err
+		}
+	}
+	if c.write != "" && !c.quick {
 		rows[0] = append([]string{"mutant", "rule", "known from"}, rows[0][1:]...)
 		if err := writePage(c.write, "Seeded bugs", "mutants", "`coup mutants --env sim --write docs/mutants.md` measures this and writes it here.", c.page(rows)); err != nil {
 			return err
@@ -122,7 +141,7 @@ func (c *campaign) simulate(ctx context.Context, t *terminal) (err error) {
 	switch {
 	case flagged > 0:
 		return errors.New("a mutant that breaks no rule was flagged")
-	case survived > 0:
+	case survived > 0 || len(unplayed) > 0:
 		return exitCode(checker.Violation.ExitCode())
 	}
 	return nil
@@ -160,6 +179,29 @@ owes alone. The figures are runs of about 2,000 operations; - stands for not see
 mutant's budget.
 
 `, c.seed) + markdown(rows)
+}
+
+// matrixPage tells which scenarios fail with which bug.
+func (c *campaign) matrixPage(matrix [][]string) string {
+	return `With each bug built in, these scenarios of the folder ` + c.scenarios + ` fail, by their names. Without any, none does.
+
+` + markdown(matrix)
+}
+
+// many names those that fail; of very many the first, for they say little.
+func many(names []string) string {
+	if len(names) > 12 {
+		return strings.Join(names[:8], ", ") + fmt.Sprintf(" and %d more", len(names)-8)
+	}
+	return strings.Join(names, ", ")
+}
+
+// some names a few of many.
+func some(names []string) string {
+	if len(names) > 3 {
+		return fmt.Sprintf("%s and %d more", strings.Join(names[:2], ", "), len(names)-2)
+	}
+	return strings.Join(names, ", ")
 }
 
 // specimens examines the mutants, a few at a time, and hands them out in their order.
@@ -217,6 +259,9 @@ func (c *campaign) examine(ctx context.Context, m mutants.Mutant) specimen {
 	}
 	defer os.Remove(binary)
 	s.build = time.Since(begun)
+	if s.failing, s.err = c.failing(ctx, binary); s.err != nil {
+		return s
+	}
 	budget := m.Budget
 	if c.budget > 0 {
 		budget = c.budget

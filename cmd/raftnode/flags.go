@@ -2,19 +2,26 @@ package main
 
 import (
 	"crypto/rand"
+	"crypto/tls"
+	"encoding/base64"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash/fnv"
 	"log/slog"
+	"maps"
 	"net"
 	"os"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
 
+	"coup/raftnode/bus"
 	"coup/raftnode/raft"
+	"coup/raftnode/replica"
 )
 
 // flags are the command line as it was given.
@@ -25,6 +32,15 @@ type flags struct {
 	electionTicks, heartbeatTicks       int
 	seed, logLevel, logFormat           string
 	loseUnsynced                        bool
+
+	bootstrap, join, readOnly             bool
+	upstreams                             string
+	gossipKeyFile, tlsCert, tlsKey, tlsCA string
+	maxLeaderTicks, leaseDrift            int
+	atMaxReign                            string
+	promotionLag, snapshotChunkBytes      int
+	snapshotEvery, snapshotKeep           uint64
+	actionLog                             string
 }
 
 // settings are what a node is started with, checked.
@@ -38,12 +54,27 @@ type settings struct {
 	electionTicks, heartbeatTicks       int
 	seed                                uint64
 	loseUnsynced                        bool
-	log                                 *slog.Logger
+
+	bootstrap, join            bool
+	upstreams                  []raft.NodeID // of a read-only peer; nil for any other
+	gossipKey                  []byte        // nil for none
+	tls                        *tls.Config   // of the bus; nil for none
+	maxLeaderTicks, leaseDrift int
+	atMaxReign                 raft.AtMaxReign
+	promotionLag               int
+	snapshots                  replica.Snapshots
+
+	actionLog string // file; empty for none
+	log       *slog.Logger
 }
 
 func (f *flags) register(s *pflag.FlagSet) {
 	s.StringVar(&f.id, "id", "", "this node's name, for the whole life of the cluster")
-	s.StringVar(&f.peers, "peers", "", "the first members, this one included: ID=HOST[:BUS[/HTTP[/GOSSIP]]],...")
+	s.StringVar(&f.peers, "peers", "", "where nodes of the cluster are: ID=HOST[:BUS[/HTTP[/GOSSIP]]],...; with --bootstrap, its first members")
+	s.BoolVar(&f.bootstrap, "bootstrap", false, "where the directory is empty, found a new cluster together with the other --peers")
+	s.BoolVar(&f.join, "join", false, "where the directory is empty, wait to be made a member of the cluster of --peers")
+	s.BoolVar(&f.readOnly, "read-only", false, "with --join: be a read-only peer, fed by followers")
+	s.StringVar(&f.upstreams, "upstreams", "", "with --read-only: whom to ask first, ID,... (default: all of --peers)")
 	s.StringVar(&f.data, "data", "", "directory of the log and the hard state; made when missing")
 	s.StringVar(&f.advertise, "advertise", "", "host at which peers reach this node (default: its host in --peers)")
 	s.StringVar(&f.listenHTTP, "listen-http", ":4100", "address of the HTTP API")
@@ -53,9 +84,21 @@ func (f *flags) register(s *pflag.FlagSet) {
 	s.IntVar(&f.electionTicks, "election-ticks", 10, "a follower campaigns after N to 2N-1 ticks of silence")
 	s.IntVar(&f.heartbeatTicks, "heartbeat-ticks", 2, "ticks between a leader's heartbeats")
 	s.DurationVar(&f.requestTimeout, "request-timeout", 4*time.Second, "how long a client's request may wait")
+	s.IntVar(&f.maxLeaderTicks, "max-leader-ticks", 0, "a leader's reign ends after N ticks; 0 is never")
+	s.StringVar(&f.atMaxReign, "at-max-reign", "abdicate", "what a leader does then: abdicate, or exit with code 4 to be started again")
+	s.IntVar(&f.leaseDrift, "lease-drift", 0, "percentage by which clocks' rates may differ, 1 to 50: allows lease reads; the same on all nodes; 0 allows none")
+	s.IntVar(&f.promotionLag, "promotion-lag", 64, "entries that a learner may be behind and still be promoted")
+	s.Uint64Var(&f.snapshotEvery, "snapshot-every", 10_000, "entries from one snapshot to the next, with which the log is truncated; 0 takes them on request only")
+	s.Uint64Var(&f.snapshotKeep, "snapshot-keep", 1_000, "entries behind a snapshot that stay in the log, for peers that are a little behind")
+	s.IntVar(&f.snapshotChunkBytes, "snapshot-chunk-bytes", 256<<10, "about how large the pieces are in which snapshots are written and sent")
+	s.StringVar(&f.gossipKeyFile, "gossip-key-file", "", "file with the key that encrypts the gossip: 16, 24 or 32 bytes in base64; the same on all nodes")
+	s.StringVar(&f.tlsCert, "tls-cert", "", "PEM file with this node's certificate, whose DNS name is its --id: secures the bus")
+	s.StringVar(&f.tlsKey, "tls-key", "", "PEM file with its key")
+	s.StringVar(&f.tlsCA, "tls-ca", "", "PEM file with the authority that signs all nodes' certificates")
 	s.StringVar(&f.seed, "seed", "", "number that randomises elections (default: from the system)")
 	s.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
 	s.StringVar(&f.logFormat, "log-format", "text", "text or json")
+	s.StringVar(&f.actionLog, "action-log", "", "file that all the node does is appended to, one JSON object a line (default: none)")
 	s.BoolVar(&f.loseUnsynced, "unsafe-lose-unsynced", false, "for tests: keep un-synced writes in the process, so that they die with it")
 }
 
@@ -66,6 +109,7 @@ func (f *flags) settings() (settings, error) {
 		listenHTTP: f.listenHTTP, listenBus: f.listenBus, listenGossip: f.listenGossip,
 		tick: f.tick, requestTimeout: f.requestTimeout,
 		electionTicks: f.electionTicks, heartbeatTicks: f.heartbeatTicks, loseUnsynced: f.loseUnsynced,
+		actionLog: f.actionLog,
 	}
 	if err := checkID(f.id); err != nil {
 		return s, fmt.Errorf("--id: %w", err)
@@ -87,19 +131,8 @@ func (f *flags) settings() (settings, error) {
 			return s, fmt.Errorf("--%s: %w", l.flag, err)
 		}
 	}
-	if f.peers == "" {
-		return s, errors.New("--peers: name the first members, this node included")
-	}
-	var err error
-	if s.peers, err = parsePeers(f.peers, own); err != nil {
-		return s, fmt.Errorf("--peers: %w", err)
-	}
-	var named bool
-	if s.self, named = s.peers[s.id]; !named {
-		return s, fmt.Errorf("--peers: this node, %s, is not among them", s.id)
-	}
-	if f.advertise != "" {
-		s.self.host = f.advertise
+	if err := f.place(&s, own); err != nil {
+		return s, err
 	}
 	switch {
 	case f.data == "":
@@ -113,6 +146,16 @@ func (f *flags) settings() (settings, error) {
 	case f.requestTimeout <= 0:
 		return s, errors.New("--request-timeout: it must be positive")
 	}
+	if err := f.reign(&s); err != nil {
+		return s, err
+	}
+	if err := f.replicate(&s); err != nil {
+		return s, err
+	}
+	if err := f.secure(&s); err != nil {
+		return s, err
+	}
+	var err error
 	if s.seed, err = parseSeed(f.seed); err != nil {
 		return s, err
 	}
@@ -122,6 +165,135 @@ func (f *flags) settings() (settings, error) {
 	s.seed ^= name.Sum64()
 	s.log, err = f.logger()
 	return s, err
+}
+
+// place settles where this node and the others are, and how it begins.
+func (f *flags) place(s *settings, own ports) (err error) {
+	if f.peers == "" {
+		return errors.New("--peers: name nodes of the cluster; with --bootstrap, its first members, this one included")
+	}
+	if s.peers, err = parsePeers(f.peers, own); err != nil {
+		return fmt.Errorf("--peers: %w", err)
+	}
+	var named bool
+	s.self, named = s.peers[s.id]
+	s.bootstrap, s.join = f.bootstrap, f.join
+	switch {
+	case f.bootstrap && f.join:
+		return errors.New("--join: a node either founds a cluster, by --bootstrap, or joins one")
+	case f.bootstrap && !named:
+		return fmt.Errorf("--peers: this node, %s, is not among the first members", s.id)
+	case f.readOnly && !f.join:
+		return errors.New("--read-only: a read-only peer begins with --join")
+	case f.upstreams != "" && !f.readOnly:
+		return errors.New("--upstreams: only a read-only peer, --read-only, has upstreams")
+	case !named && f.advertise == "":
+		return fmt.Errorf("--advertise: say where others reach this node, since %s is not among --peers", s.id)
+	}
+	if !named {
+		s.self = peer{ports: own}
+	}
+	if f.advertise != "" {
+		s.self.host = f.advertise
+	}
+	if f.readOnly {
+		return f.hang(s)
+	}
+	return nil
+}
+
+// hang settles whom a read-only peer asks.
+func (f *flags) hang(s *settings) error {
+	for _, id := range slices.Sorted(maps.Keys(s.peers)) {
+		if id != s.id && f.upstreams == "" {
+			s.upstreams = append(s.upstreams, id)
+		}
+	}
+	if f.upstreams != "" {
+		for id := range strings.SplitSeq(f.upstreams, ",") {
+			id = strings.TrimSpace(id)
+			if err := checkID(id); err != nil {
+				return fmt.Errorf("--upstreams: %w", err)
+			}
+			if raft.NodeID(id) == s.id {
+				return errors.New("--upstreams: a node does not feed itself")
+			}
+			s.upstreams = append(s.upstreams, raft.NodeID(id))
+		}
+	}
+	if len(s.upstreams) == 0 {
+		return errors.New("--upstreams: name a node to be fed by")
+	}
+	return nil
+}
+
+// reign settles how long leaders lead, and what their word is good for.
+func (f *flags) reign(s *settings) error {
+	s.maxLeaderTicks, s.leaseDrift = f.maxLeaderTicks, f.leaseDrift
+	switch {
+	case f.maxLeaderTicks < 0:
+		return errors.New("--max-leader-ticks: it must not be negative")
+	case f.maxLeaderTicks > 0 && f.maxLeaderTicks <= f.electionTicks:
+		return errors.New("--max-leader-ticks: it must exceed --election-ticks")
+	case f.leaseDrift < 0 || f.leaseDrift > 50:
+		return errors.New("--lease-drift: it must be from 0 to 50")
+	}
+	switch f.atMaxReign {
+	case "abdicate":
+		s.atMaxReign = raft.Abdicate
+	case "exit":
+		s.atMaxReign = raft.Exit
+	default:
+		return fmt.Errorf("--at-max-reign: %q is not abdicate or exit", f.atMaxReign)
+	}
+	return nil
+}
+
+// maxChunkBytes leaves a chunk room in a message of the bus.
+const maxChunkBytes = 8 << 20
+
+// replicate settles how peers are brought up to date.
+func (f *flags) replicate(s *settings) error {
+	switch {
+	case f.promotionLag < 1:
+		return errors.New("--promotion-lag: it must be at least 1")
+	case f.snapshotChunkBytes < 1<<10 || f.snapshotChunkBytes > maxChunkBytes:
+		return fmt.Errorf("--snapshot-chunk-bytes: it must be from %d to %d", 1<<10, maxChunkBytes)
+	}
+	s.promotionLag = f.promotionLag
+	s.snapshots = replica.Snapshots{Every: f.snapshotEvery, Keep: f.snapshotKeep, ChunkBytes: f.snapshotChunkBytes}
+	return nil
+}
+
+// secure reads keys and certificates.
+func (f *flags) secure(s *settings) error {
+	if f.gossipKeyFile != "" {
+		text, err := os.ReadFile(f.gossipKeyFile)
+		if err != nil {
+			return fmt.Errorf("--gossip-key-file: %w", err)
+		}
+		s.gossipKey, err = base64.StdEncoding.DecodeString(strings.TrimSpace(string(text)))
+		if n := len(s.gossipKey); err != nil || n != 16 && n != 24 && n != 32 {
+			return errors.New("--gossip-key-file: it does not hold 16, 24 or 32 bytes in base64")
+		}
+	}
+	given := 0
+	for _, file := range []string{f.tlsCert, f.tlsKey, f.tlsCA} {
+		if file != "" {
+			given++
+		}
+	}
+	switch given {
+	case 0:
+		return nil
+	case 3:
+		var err error
+		if s.tls, err = bus.MutualTLS(f.tlsCert, f.tlsKey, f.tlsCA); err != nil {
+			return fmt.Errorf("--tls-cert, --tls-key, --tls-ca: %w", err)
+		}
+		return nil
+	}
+	return errors.New("--tls-cert, --tls-key, --tls-ca: give all three or none")
 }
 
 func parseSeed(text string) (uint64, error) {

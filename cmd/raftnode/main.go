@@ -10,12 +10,17 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"coup/raftnode/client"
+	"coup/raftnode/raft"
 )
 
 // The exit codes.
 const (
-	exitFailure = 1 // the node could not start, or had to stop
-	exitUsage   = 2 // the command line was wrong; nothing was done
+	exitFailure   = 1 // the node could not start, or had to stop; or an order was refused, and nothing was done
+	exitUsage     = 2 // the command line was wrong; nothing was done
+	exitUnknown   = 3 // an order's effect is unknown
+	exitReignOver = 4 // a leader ended its reign and itself, as --at-max-reign=exit says: start it again
 )
 
 func main() {
@@ -40,30 +45,45 @@ func execute(ctx context.Context, args []string) int {
 	}
 	fmt.Fprintln(os.Stderr, "raftnode:", err)
 	var failed failure
-	if errors.As(err, &failed) {
-		return exitFailure
+	var order *client.Error
+	switch {
+	case !errors.As(err, &failed):
+		return exitUsage
+	case errors.Is(err, raft.ErrReignOver):
+		return exitReignOver
+	case errors.As(err, &order) && !order.Definite:
+		return exitUnknown
 	}
-	return exitUsage
+	return exitFailure
 }
 
 func newRoot() *cobra.Command {
 	var f flags
 	root := &cobra.Command{
-		Use:   "raftnode --id ID --peers ID=HOST,... --data DIR",
+		Use:   "raftnode --id ID --peers ID=HOST,... --data DIR [--bootstrap | --join]",
 		Short: "A node of a replicated key-value store",
 		Long: `raftnode is one node of a key-value store that is replicated by Raft.
 
-All nodes of a cluster are started with the same --peers, which names every first member, this
-one included:
+The first members of a new cluster are all started with the same --peers, which names each of them,
+and --bootstrap. None begins before all are there:
 
-  raftnode --id n1 --peers n1=10.0.0.11,n2=10.0.0.12,n3=10.0.0.13 --data /var/lib/raftnode
+  raftnode --id n1 --peers n1=10.0.0.11,n2=10.0.0.12,n3=10.0.0.13 --data /var/lib/raftnode --bootstrap
+
+A further node is started with --join, waits to be made a member, and is added at any node:
+
+  raftnode --id n4 --peers n1=10.0.0.11,n2=10.0.0.12 --advertise 10.0.0.14 --data /var/lib/raftnode --join
+  raftnode add n4=10.0.0.14 --at 10.0.0.11:4100
+
+Once there is something in --data both flags have no effect: what is stored wins over the command
+line, and where they differ is logged and told by GET /raft/status.
 
 A peer is ID=HOST[:BUS[/HTTP[/GOSSIP]]]. A port that is not given is this node's own, so that
 three nodes on one machine are
 
   n1=127.0.0.1:4201/4101/4301,n2=127.0.0.1:4202/4102/4302,n3=127.0.0.1:4203/4103/4303
 
-Exit codes: 0 stopped by SIGTERM or SIGINT, 1 failed, 2 wrong usage.`,
+Exit codes: 0 stopped by SIGTERM or SIGINT, or done; 1 failed, or refused and nothing was done;
+2 wrong usage; 3 an order's effect is unknown; 4 the reign is over (--at-max-reign=exit): start again.`,
 		Args:              cobra.NoArgs,
 		SilenceErrors:     true,
 		SilenceUsage:      true,
@@ -81,5 +101,6 @@ Exit codes: 0 stopped by SIGTERM or SIGINT, 1 failed, 2 wrong usage.`,
 	}
 	f.register(root.Flags())
 	root.AddCommand(newVersion(), newDump())
+	root.AddCommand(newOrders()...)
 	return root
 }

@@ -68,38 +68,25 @@ func (n *node) log(t testing.TB) string {
 }
 
 type testCluster struct {
-	nodes  map[string]*node
-	client *client.Client
+	network string // the first three bytes of its addresses
+	nodes   map[string]*node
+	client  *client.Client
 }
 
 var clusters atomic.Int32
 
-// startCluster starts size nodes, n1 and on, with further arguments for each.
-func startCluster(t testing.TB, size int, arguments ...string) *testCluster {
+// newCluster is one without nodes.
+func newCluster(t testing.TB) *testCluster {
 	network := fmt.Sprintf("127.%d.%d", 64+os.Getpid()%128, clusters.Add(1))
 	if l, err := net.Listen("tcp", network+".1:4100"); err != nil {
 		t.Skipf("needs all of 127.0.0.0/8 on the loopback interface: %v", err)
 	} else {
 		l.Close()
 	}
-	c := &testCluster{nodes: make(map[string]*node)}
-	var peers []string
-	urls := make(map[string]string)
-	for i := 1; i <= size; i++ {
-		id, host := fmt.Sprintf("n%d", i), fmt.Sprintf("%s.%d", network, i)
-		peers = append(peers, id+"="+host)
-		urls[id] = "http://" + host + ":4100"
-		c.nodes[id] = &node{id: id, host: host, data: filepath.Join(t.TempDir(), "data"), logFile: filepath.Join(t.TempDir(), "log")}
-	}
-	for _, n := range c.nodes {
-		n.arguments = append([]string{
-			"--id", n.id, "--peers", strings.Join(peers, ","), "--data", n.data, "--log-format", "json",
-			"--listen-http", n.host + ":4100", "--listen-bus", n.host + ":4200", "--listen-gossip", n.host + ":4300",
-		}, arguments...)
-		n.start(t)
-	}
+	t.TempDir() // is removed after what is cleaned up below
+	c := &testCluster{network: network, nodes: make(map[string]*node)}
 	var err error
-	c.client, err = client.New(urls, client.Options{Timeout: 2 * time.Second})
+	c.client, err = client.New(nil, client.Options{Timeout: 2 * time.Second})
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		c.client.Close()
@@ -110,6 +97,43 @@ func startCluster(t testing.TB, size int, arguments ...string) *testCluster {
 			}
 		}
 	})
+	return c
+}
+
+// place is where node i is, as an element of --peers.
+func (c *testCluster) place(i int) string { return fmt.Sprintf("n%d=%s.%d", i, c.network, i) }
+
+func (c *testCluster) places(of ...int) string {
+	var all []string
+	for _, i := range of {
+		all = append(all, c.place(i))
+	}
+	return strings.Join(all, ",")
+}
+
+// prepare makes node i, on an empty disk, to be started with these arguments besides those that say where it is.
+func (c *testCluster) prepare(t testing.TB, i int, arguments ...string) *node {
+	id, host := fmt.Sprintf("n%d", i), fmt.Sprintf("%s.%d", c.network, i)
+	n := &node{id: id, host: host, data: filepath.Join(t.TempDir(), "data"), logFile: filepath.Join(t.TempDir(), "log")}
+	n.arguments = append([]string{
+		"--id", id, "--data", n.data, "--log-format", "json", "--advertise", host,
+		"--listen-http", host + ":4100", "--listen-bus", host + ":4200", "--listen-gossip", host + ":4300",
+	}, arguments...)
+	require.NoError(t, c.client.Learn(id, "http://"+host+":4100"))
+	c.nodes[id] = n
+	return n
+}
+
+// startCluster starts size nodes, n1 and on, with further arguments for each.
+func startCluster(t testing.TB, size int, arguments ...string) *testCluster {
+	c := newCluster(t)
+	var all []int
+	for i := 1; i <= size; i++ {
+		all = append(all, i)
+	}
+	for _, i := range all {
+		c.prepare(t, i, append([]string{"--peers", c.places(all...), "--bootstrap"}, arguments...)...).start(t)
+	}
 	return c
 }
 
@@ -300,6 +324,10 @@ func TestExitCodes(t *testing.T) {
 	require.NoError(t, err)
 	defer busy.Close()
 	address := busy.Addr().String()
+	closed, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	nobody := closed.Addr().String()
+	require.NoError(t, closed.Close())
 	for _, c := range []struct {
 		name string
 		line string
@@ -312,6 +340,11 @@ func TestExitCodes(t *testing.T) {
 		{"dump without a directory", "dump", 2, "--data"},
 		{"dump of nothing", "dump --data " + filepath.Join(t.TempDir(), "none"), 1, "none"},
 		{"busy HTTP port", "--id n1 --peers n1=127.0.0.1 --data " + t.TempDir() + " --listen-http " + address, 1, address},
+		{"an address that is none", "members --at a/b", 2, "--at"},
+		{"an order to nobody", "members --timeout 5s --at " + nobody, 1, "unreachable"},
+		{"an order without a name", "add --at " + nobody, 2, "arg"},
+		{"a name that is none", "remove a/b --at " + nobody, 2, "a/b"},
+		{"nothing to change", "change --at " + nobody, 2, "--add"},
 		{"version", "version", 0, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"coup/raftnode/gossip"
 	"coup/raftnode/raft"
 	"coup/raftnode/wire"
 )
@@ -13,7 +14,10 @@ import (
 // ports are where a node listens on its host.
 type ports struct{ bus, http, gossip int }
 
-// peer is a first member of the cluster.
+// defaultPorts are those of a node that is told no others.
+var defaultPorts = ports{bus: 4200, http: 4100, gossip: 4300}
+
+// peer is where a node is.
 type peer struct {
 	host string
 	ports
@@ -22,6 +26,16 @@ type peer struct {
 func (p peer) busAddress() string    { return net.JoinHostPort(p.host, strconv.Itoa(p.bus)) }
 func (p peer) httpAddress() string   { return net.JoinHostPort(p.host, strconv.Itoa(p.http)) }
 func (p peer) gossipAddress() string { return net.JoinHostPort(p.host, strconv.Itoa(p.gossip)) }
+
+// String is the peer in the form in which parsePlace reads it, and a configuration holds it.
+func (p peer) String() string {
+	return net.JoinHostPort(p.host, fmt.Sprintf("%d/%d/%d", p.bus, p.http, p.gossip))
+}
+
+// addresses are where the peer is reached.
+func (p peer) addresses() gossip.Addresses {
+	return gossip.Addresses{Bus: p.busAddress(), Client: p.httpAddress()}
+}
 
 // parsePeers reads a list of ID=HOST[:BUS[/HTTP[/GOSSIP]]], separated by commas. An IPv6 address is
 // in brackets. Ports that are not given are those of own.

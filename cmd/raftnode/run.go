@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"net"
 	"os"
 	"slices"
@@ -12,9 +11,11 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"coup/raftnode/actionlog"
 	"coup/raftnode/bus"
 	"coup/raftnode/faultfs"
 	"coup/raftnode/gossip"
+	"coup/raftnode/membership"
 	"coup/raftnode/raft"
 	"coup/raftnode/replica"
 	"coup/raftnode/server"
@@ -28,60 +29,96 @@ const graceful = 2 * time.Second
 // run is a node from its start to its end. It returns nil when ctx was done and all is closed. After
 // an error the process must end at once: nothing that was not durable has been said, and nothing more
 // may be.
-func run(ctx context.Context, s settings) error {
+func run(ctx context.Context, s settings) (err error) {
+	var tell func(actionlog.Action)
+	if s.actionLog != "" {
+		actions, err := actionlog.OpenStream(s.actionLog)
+		if err != nil {
+			return fmt.Errorf("--action-log: %w", err)
+		}
+		tell = actions.Tell
+		defer func() { stopLog(actions, s, err) }()
+	}
 	clients, err := net.Listen("tcp", s.listenHTTP)
 	if err != nil {
 		return fmt.Errorf("HTTP API: %w", err)
 	}
 	defer clients.Close()
+	where := &places{started: s.peers, log: s.log}
+	g, err := gossip.Start(gossipOptions(s, where.seeds))
+	if err != nil {
+		return err
+	}
+
+	db, err := openStore(s)
+	if err != nil {
+		return err
+	}
+
+	started := make(map[raft.NodeID]gossip.Addresses)
+	for id, p := range s.peers {
+		started[id] = p.addresses()
+	}
+	directory := gossip.NewDirectory(started, g)
+	others, err := newNeighbours(s.id, directory)
+	if err != nil {
+		return err
+	}
+	standing := membership.New(membershipOptions(s, others))
+	metrics := server.NewMetrics()
+	loop := server.NewLoop(metrics)
+	messages := bus.NewGRPC(bus.Options{
+		ID: s.id, Handler: loop.Receive, Resolver: directory, Logger: s.log, FirstID: random(), TLS: s.tls,
+	})
+	api := server.New(server.Options{
+		ID: s.id, Loop: loop, Metrics: metrics, ClientURL: directory.ClientURL, BusStats: messages.Stats,
+		Logger: s.log, Version: version.Self(), PID: os.Getpid(), RequestTimeout: s.requestTimeout,
+		Standing: standing.Standing, CheckAddress: checkPlace,
+	})
+	failed := make(chan error, 3)
+	serve := func(what string, f func(net.Listener) error, l net.Listener) {
+		if err := f(l); err != nil {
+			failed <- fmt.Errorf("%s: %w", what, err)
+		}
+	}
+	go serve("HTTP API", api.Serve, clients)
+	stop := func() error {
+		patience, cancel := context.WithTimeout(context.Background(), graceful)
+		defer cancel()
+		return api.Shutdown(patience)
+	}
+
+	s.log.Info("node starts", "version", version.Self(), "http", s.listenHTTP, "bus", s.listenBus,
+		"gossip", s.listenGossip, "data", s.data, "seed", s.seed, "pid", os.Getpid())
+	switch err := standing.Begin(ctx, db); {
+	case errors.Is(err, context.Canceled) && ctx.Err() != nil:
+		s.log.Info("node stops before it began")
+		return errors.Join(stop(), messages.Close(), g.Close(), db.Close())
+	case err != nil:
+		return fmt.Errorf("%s: %w", s.data, err)
+	}
 	peers, err := bus.Listen(ctx, s.listenBus)
 	if err != nil {
 		return fmt.Errorf("bus: %w", err)
 	}
 	defer peers.Close()
-	g, err := gossip.Start(gossipOptions(s))
+	config := replicaConfig(s)
+	config.Store, config.Bus, config.Actions = metrics.Store(db), loop.Bus(messages), tell
+	config.Members = func(c raft.Configuration) {
+		for _, id := range directory.Configure(where.configure(c)) {
+			messages.Drop(id)
+		}
+	}
+	r, err := replica.New(config)
 	if err != nil {
 		return err
 	}
-
-	disk := vfs.Default
-	if s.loseUnsynced {
-		s.log.Warn("UNSAFE: un-synced writes stay in this process and are lost when it is killed")
-		disk = faultfs.New(disk)
-	}
-	db, err := store.OpenPebble(s.data, disk, s.log)
-	if err != nil {
-		return err
-	}
-
-	directory := gossip.Directory{Configured: make(map[raft.NodeID]gossip.Addresses), Discovered: g.Lookup}
-	for id, p := range s.peers {
-		directory.Configured[id] = gossip.Addresses{Bus: p.busAddress(), Client: p.httpAddress()}
-	}
-	metrics := server.NewMetrics()
-	loop := server.NewLoop(metrics)
-	messages := bus.NewGRPC(bus.Options{
-		ID: s.id, Handler: loop.Receive, Resolver: directory, Logger: s.log, FirstID: random(),
-	})
-	r, err := replica.New(replica.Config{
-		ID: s.id, Voters: slices.Collect(maps.Keys(s.peers)),
-		Store: metrics.Store(db), Bus: loop.Bus(messages),
-		Seed: s.seed, ElectionTicks: s.electionTicks, HeartbeatTicks: s.heartbeatTicks, Logger: s.log,
-		Tick: s.tick,
-	})
-	if err != nil {
-		return err
-	}
-	api := server.New(server.Options{
-		ID: s.id, Loop: loop, Metrics: metrics, ClientURL: directory.ClientURL, BusStats: messages.Stats,
-		Logger: s.log, Version: version.Self(), PID: os.Getpid(), RequestTimeout: s.requestTimeout,
-	})
+	logDisagreements(s, r.Status().Configuration)
 
 	ticks, stopTicks := server.Every(s.tick)
 	defer stopTicks()
 	turning, stopLoop := context.WithCancel(context.Background())
 	defer stopLoop()
-	failed := make(chan error, 3)
 	turned := make(chan struct{})
 	go func() {
 		defer close(turned)
@@ -89,15 +126,9 @@ func run(ctx context.Context, s settings) error {
 			failed <- err
 		}
 	}()
-	serve := func(what string, f func(net.Listener) error, l net.Listener) {
-		if err := f(l); err != nil {
-			failed <- fmt.Errorf("%s: %w", what, err)
-		}
-	}
 	go serve("bus", messages.Serve, peers)
-	go serve("HTTP API", api.Serve, clients)
-	s.log.Info("node started", "version", version.Self(), "http", s.listenHTTP, "bus", s.listenBus,
-		"gossip", s.listenGossip, "data", s.data, "seed", s.seed, "pid", os.Getpid())
+	go standing.Watch(turning, loop)
+	s.log.Info("node takes part")
 
 	select {
 	case err := <-failed:
@@ -106,9 +137,7 @@ func run(ctx context.Context, s settings) error {
 	case <-ctx.Done():
 	}
 	s.log.Info("node stops")
-	patience, cancel := context.WithTimeout(context.Background(), graceful)
-	defer cancel()
-	err = api.Shutdown(patience)
+	err = stop()
 	stopLoop()
 	<-turned
 	select {
@@ -119,13 +148,77 @@ func run(ctx context.Context, s settings) error {
 	return errors.Join(err, messages.Close(), g.Close(), db.Close())
 }
 
-func gossipOptions(s settings) gossip.Options {
-	seeds := make(map[raft.NodeID]string)
-	for id, p := range s.peers {
-		seeds[id] = p.gossipAddress()
+// openStore opens the directory of a node, which must be its own.
+func openStore(s settings) (*store.Pebble, error) {
+	disk := vfs.Default
+	if s.loseUnsynced {
+		s.log.Warn("UNSAFE: un-synced writes stay in this process and are lost when it is killed")
+		disk = faultfs.New(disk)
 	}
+	db, err := store.OpenPebble(s.data, disk, s.log)
+	if err != nil {
+		return nil, err
+	}
+	return db, claim(disk, s.data, s.id)
+}
+
+// replicaConfig is what the settings say of a replica.
+func replicaConfig(s settings) replica.Config {
+	return replica.Config{
+		ID: s.id, Upstreams: s.upstreams, Seed: s.seed, Logger: s.log,
+		ElectionTicks: s.electionTicks, HeartbeatTicks: s.heartbeatTicks, Tick: s.tick,
+		PromotionLag: s.promotionLag, LeaseDrift: s.leaseDrift, MaxLeaderTicks: s.maxLeaderTicks, AtMaxReign: s.atMaxReign,
+		Snapshots: s.snapshots,
+	}
+}
+
+func logDisagreements(s settings, c raft.Configuration) {
+	if len(c.Voters) == 0 {
+		return // it was told of none yet
+	}
+	for _, d := range s.disagreements(c) {
+		s.log.Warn("the store wins over the command line", "difference", d)
+	}
+}
+
+// stopLog ends the action log with why the node ends. That it cannot be written to is no reason for the node to fail.
+func stopLog(actions *actionlog.Stream, s settings, why error) {
+	text := "it was told to"
+	if why != nil {
+		text = why.Error()
+	}
+	actions.Tell(actionlog.Action{Kind: actionlog.Stop, Node: s.id, Text: text})
+	if err := actions.Close(); err != nil {
+		s.log.Error("action log", "error", err)
+	}
+}
+
+func membershipOptions(s settings, others membership.Peers) membership.Options {
+	o := membership.Options{ID: s.id, Join: s.join, Peers: others, Logger: s.log, Disagreements: s.disagreements}
+	if !s.bootstrap {
+		return o
+	}
+	o.Addresses = make(map[raft.NodeID]string)
+	for id, p := range s.peers {
+		if id == s.id {
+			p = s.self
+		}
+		o.Founders = append(o.Founders, id)
+		o.Addresses[id] = p.String()
+	}
+	slices.Sort(o.Founders)
+	return o
+}
+
+// checkPlace says why a member cannot be at an address.
+func checkPlace(text string) error {
+	_, err := parsePlace(text, defaultPorts)
+	return err
+}
+
+func gossipOptions(s settings, seeds func() map[raft.NodeID][]string) gossip.Options {
 	return gossip.Options{
 		ID: s.id, Listen: s.listenGossip, Advertise: s.self.gossipAddress(), Seeds: seeds, Logger: s.log,
-		Self: gossip.Addresses{Bus: s.self.busAddress(), Client: s.self.httpAddress()},
+		Self: s.self.addresses(), Key: s.gossipKey,
 	}
 }

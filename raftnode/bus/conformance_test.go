@@ -52,23 +52,25 @@ func (w memoryWorld) eventually(t *testing.T, done func() bool) {
 // addressBook is a Resolver that may be changed while it is in use.
 type addressBook struct {
 	mu        sync.Mutex
-	addresses map[raft.NodeID]string
+	addresses map[raft.NodeID][]string
 }
 
-func (a *addressBook) Address(id raft.NodeID) (string, bool) {
+func (a *addressBook) Addresses(id raft.NodeID) []string {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	address, known := a.addresses[id]
-	return address, known
+	return a.addresses[id]
 }
 
-func (a *addressBook) set(id raft.NodeID, address string) {
+// address is a node's only one.
+func (a *addressBook) address(id raft.NodeID) string { return a.Addresses(id)[0] }
+
+func (a *addressBook) set(id raft.NodeID, addresses ...string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.addresses == nil {
-		a.addresses = make(map[raft.NodeID]string)
+		a.addresses = make(map[raft.NodeID][]string)
 	}
-	a.addresses[id] = address
+	a.addresses[id] = addresses
 }
 
 type grpcWorld struct {

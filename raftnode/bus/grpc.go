@@ -2,6 +2,7 @@ package bus
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -23,10 +24,10 @@ import (
 // ErrTooLarge is what a request gets that is larger than Options.MaxMessageBytes. It is not sent.
 var ErrTooLarge = errors.New("bus: message is too large")
 
-// Resolver tells where a peer's bus listens, as host:port. It is asked again for every connection,
-// and must not block.
+// Resolver tells where a peer's bus may listen, as host:port, what is to be tried first at the front. It is
+// asked again for every connection, and must not block.
 type Resolver interface {
-	Address(raft.NodeID) (string, bool)
+	Addresses(raft.NodeID) []string
 }
 
 // Options are what a GRPC bus is made of.
@@ -35,6 +36,8 @@ type Options struct {
 	Handler  Handler  // gets the requests of peers, each peer's in order; of several peers' at once
 	Resolver Resolver // where the peers are
 	Logger   *slog.Logger
+	// TLS secures the streams in both directions; nil leaves them in the clear. See MutualTLS.
+	TLS *tls.Config
 	// FirstID is the ID of the first request. A random one keeps late answers to a former process of
 	// this node from being taken for answers to this one.
 	FirstID MessageID
@@ -147,6 +150,7 @@ func NewGRPC(o Options) *GRPC {
 	b.timer = time.AfterFunc(time.Hour, b.expire)
 	b.timer.Stop()
 	b.server = grpc.NewServer(
+		grpc.Creds(b.credentials("")),
 		grpc.MaxRecvMsgSize(o.MaxMessageBytes+frameBytes),
 		grpc.InitialWindowSize(window),
 		grpc.InitialConnWindowSize(window),
@@ -277,6 +281,19 @@ func (b *GRPC) Cancel(id MessageID) {
 	}
 }
 
+// Drop closes the connection to a peer, and fails what it has not answered. It is for a peer that is none any more:
+// sending to it again connects again.
+func (b *GRPC) Drop(peer raft.NodeID) {
+	b.mu.Lock()
+	l := b.links[peer]
+	delete(b.links, peer)
+	b.mu.Unlock()
+	if l != nil {
+		l.close()
+		l.fail(ErrUnreachable)
+	}
+}
+
 // end forgets a request. It is called with the mutex held.
 func (b *GRPC) end(r *request) {
 	r.over = true
@@ -365,18 +382,6 @@ func (b *GRPC) spawn(f func()) {
 		defer b.running.Done()
 		f()
 	}()
-}
-
-// sleep waits, and tells whether the bus is still open.
-func (b *GRPC) sleep(d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-b.open.Done():
-		return false
-	}
 }
 
 func wake(c chan struct{}) {

@@ -116,7 +116,7 @@ func TestTrafficFlowsAgainAfterAPartition(t *testing.T) {
 	w := newGRPCWorld()
 	a := w.join(t, "a", ignore)
 	joinEcho(t, w, "b")
-	target, _ := w.book.Address("b")
+	target := w.book.address("b")
 	c := newCable(t, target)
 	w.book.set("b", c.listener.Addr().String())
 
@@ -153,12 +153,52 @@ func TestAddressIsAskedForAnew(t *testing.T) {
 	})
 }
 
+// Where a peer has several addresses the next is tried, also when another node answers at the first. It would catch
+// a node that has moved and is never found.
+func TestNextAddressIsTried(t *testing.T) {
+	w := newGRPCWorld()
+	a := w.join(t, "a", ignore)
+	joinEcho(t, w, "b")
+	w.join(t, "c", func(raft.Message) { t.Error("c got a message for b") })
+	w.book.set("b", "127.0.0.1:1", w.book.address("c"), w.book.address("b"))
+	w.eventually(t, func() bool {
+		var h heard
+		a.Send("a", "b", heartbeat, h.onResponse)
+		w.eventually(t, func() bool { return h.calls() == 1 })
+		return h.err() == nil
+	})
+}
+
+// It would catch a connection that outlives its peer's membership, and a request to it whose end nobody hears of.
+func TestDroppedPeerIsDisconnected(t *testing.T) {
+	w := newGRPCWorld()
+	a := w.join(t, "a", ignore)
+	w.join(t, "b", ignore) // never answers
+	var h heard
+	a.Send("a", "b", heartbeat, h.onResponse)
+	w.eventually(t, func() bool { return w.nodes["a"].Stats().Sent == 1 && w.nodes["b"].Stats().Received == 1 })
+	w.nodes["a"].Drop("b")
+	require.Equal(t, 1, h.calls())
+	require.ErrorIs(t, h.err(), ErrUnreachable)
+	w.eventually(t, func() bool {
+		s := w.nodes["a"].Stats()
+		w.nodes["b"].mu.Lock()
+		defer w.nodes["b"].mu.Unlock()
+		return s.Connected == 0 && s.Pending == 0 && len(w.nodes["b"].inbound) == 0
+	})
+	w.nodes["a"].Drop("stranger")
+
+	var again heard // it may be a member again
+	a.Send("a", "b", heartbeat, again.onResponse)
+	w.eventually(t, func() bool { return w.nodes["b"].Stats().Received == 2 })
+}
+
 // It would catch a node that takes messages meant for another which had its address before.
 func TestAnotherNodeAtTheAddressIsUnreachable(t *testing.T) {
 	w := newGRPCWorld()
 	a := w.join(t, "a", ignore)
 	w.join(t, "c", func(raft.Message) { t.Error("c got a message for b") })
-	address, _ := w.book.Address("c")
+	address := w.book.address("c")
 	w.book.set("b", address)
 	var h heard
 	a.Send("a", "b", heartbeat, h.onResponse)
@@ -337,7 +377,7 @@ func (rawCodec) Name() string                { return "proto" }
 
 // openRaw opens a stream to node a, as if from a node's bus.
 func openRaw(t *testing.T, w *grpcWorld, from, to string, options ...grpc.CallOption) buspb.Bus_ExchangeClient {
-	address, _ := w.book.Address("a")
+	address := w.book.address("a")
 	conn, err := grpc.NewClient("passthrough:///"+address, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	require.NoError(t, err)
 	t.Cleanup(func() { conn.Close() })

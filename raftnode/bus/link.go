@@ -4,12 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
-	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
 
 	"coup/raftnode/bus/buspb"
@@ -19,9 +19,12 @@ import (
 
 // link is the way to one peer: what is to be sent, and the stream, if any. The bus's mutex guards it.
 type link struct {
-	bus  *GRPC
-	peer raft.NodeID
-	wake chan struct{} // holds one while the queue may have something new
+	bus   *GRPC
+	peer  raft.NodeID
+	wake  chan struct{}   // holds one while the queue may have something new
+	open  context.Context // until close
+	close context.CancelFunc
+	tries int // which of the peer's addresses is tried: goes on with each that was of no use
 
 	queue        []*request // not yet written; some may be over
 	pending      int        // requests unanswered, queued ones included
@@ -39,24 +42,44 @@ type outbound struct {
 }
 
 func newLink(b *GRPC, peer raft.NodeID) *link {
-	return &link{bus: b, peer: peer, wake: make(chan struct{}, 1)}
+	l := &link{bus: b, peer: peer, wake: make(chan struct{}, 1)}
+	l.open, l.close = context.WithCancel(b.open)
+	return l
 }
 
 // run connects whenever there is something to send, and waits a little after each failure.
 func (l *link) run() {
 	wait := minBackoff
-	for l.awaitWork(l.bus.open) {
+	for l.awaitWork(l.open) {
 		useful, err := l.connect()
 		if useful {
 			wait = minBackoff
+		} else {
+			l.tries++
 		}
-		l.bus.o.Logger.Debug("bus: link down", "peer", l.peer, "error", err)
+		level := slog.LevelDebug
+		if wait == minBackoff {
+			level = slog.LevelInfo // once for each time that it goes down
+		}
+		l.bus.o.Logger.Log(l.open, level, "bus: link down", "peer", l.peer, "error", err)
 		l.fail(err)
-		if !l.bus.sleep(wait) {
+		if !l.sleep(wait) {
 			return
 		}
 		wait = min(2*wait, maxBackoff)
 		l.restore()
+	}
+}
+
+// sleep waits, and tells whether the link is still open.
+func (l *link) sleep(d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-l.open.Done():
+		return false
 	}
 }
 
@@ -79,14 +102,15 @@ func (l *link) awaitWork(ctx context.Context) bool {
 
 // connect opens a stream and serves it until it breaks. useful says that the peer answered on it.
 func (l *link) connect() (useful bool, err error) {
-	address, known := l.bus.o.Resolver.Address(l.peer)
-	if !known {
+	addresses := l.bus.o.Resolver.Addresses(l.peer)
+	if len(addresses) == 0 {
 		return false, ErrUnknownPeer
 	}
-	ctx, cancel := context.WithCancel(l.bus.open)
+	address := addresses[l.tries%len(addresses)]
+	ctx, cancel := context.WithCancel(l.open)
 	defer cancel()
 	conn, err := grpc.NewClient("passthrough:///"+address,
-		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithTransportCredentials(l.bus.credentials(l.peer)),
 		grpc.WithContextDialer(dial),
 		grpc.WithConnectParams(grpc.ConnectParams{
 			Backoff:           backoff.Config{BaseDelay: minBackoff, Multiplier: 1, MaxDelay: minBackoff},

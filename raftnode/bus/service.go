@@ -54,6 +54,10 @@ func (s *service) Exchange(stream buspb.Bus_ExchangeServer) error {
 	if from == "" || to != s.bus.o.ID {
 		return status.Errorf(codes.FailedPrecondition, "this is %s, and %q asks for %q", s.bus.o.ID, from, to)
 	}
+	if err := s.bus.proves(stream.Context(), from); err != nil {
+		s.bus.o.Logger.Warn("bus: a stream from who is not what it says", "peer", from, "error", err)
+		return status.Errorf(codes.Unauthenticated, "no proof of being %q: %v", from, err)
+	}
 	in := &inbound{peer: from, replaced: make(chan struct{}), wake: make(chan struct{}, 1)}
 	if !s.bus.admit(in) {
 		return status.Error(codes.Unavailable, "closed")

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"time"
 	"unicode/utf8"
 
@@ -30,6 +31,9 @@ type Options struct {
 	MaxRedirects int
 	// MaxIdleConnections is how many connections to each node are kept for reuse. Zero is 256.
 	MaxIdleConnections int
+	// FollowURLs lets an operation move on to a leader of which the client was not told, at the URL that the
+	// refusing node gives: right where clients reach nodes as nodes reach each other.
+	FollowURLs bool
 }
 
 // DefaultRedirects is how many times an operation moves on, unless the options say otherwise.
@@ -37,9 +41,11 @@ const DefaultRedirects = 3
 
 // Client asks the nodes of one cluster. It is safe for concurrent use.
 type Client struct {
-	nodes     map[string]*url.URL
 	options   Options
 	transport *transport
+
+	mu    sync.Mutex
+	nodes map[string]*url.URL
 }
 
 // Result is what a node answered to an operation that succeeded.
@@ -70,16 +76,33 @@ func New(nodes map[string]string, o Options) (*Client, error) {
 	}
 	c := &Client{nodes: make(map[string]*url.URL), options: o, transport: newTransport(o)}
 	for id, raw := range nodes {
-		u, err := url.Parse(raw)
-		if err != nil {
-			return nil, fmt.Errorf("client: node %s: %w", id, err)
+		if err := c.Learn(id, raw); err != nil {
+			return nil, err
 		}
-		if u.Scheme != "http" || u.Host == "" || strings.Trim(u.Path, "/") != "" {
-			return nil, fmt.Errorf("client: node %s: %q is not of the form http://HOST:PORT", id, raw)
-		}
-		c.nodes[id] = &url.URL{Scheme: u.Scheme, Host: u.Host}
 	}
 	return c, nil
+}
+
+// Learn tells the client where a node is reached, also one that it knew at another URL.
+func (c *Client) Learn(node, raw string) error {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return fmt.Errorf("client: node %s: %w", node, err)
+	}
+	if u.Scheme != "http" || u.Host == "" || strings.Trim(u.Path, "/") != "" {
+		return fmt.Errorf("client: node %s: %q is not of the form http://HOST:PORT", node, raw)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.nodes[node] = &url.URL{Scheme: u.Scheme, Host: u.Host}
+	return nil
+}
+
+func (c *Client) at(node string) (base *url.URL, known bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	base, known = c.nodes[node]
+	return base, known
 }
 
 // Close drops idle connections. Operations under way go on.
@@ -197,11 +220,19 @@ func (c *Client) follow(ctx context.Context, node, method, path, query string, b
 			return node, nil
 		}
 		leader := err.Elsewhere()
-		if _, known := c.nodes[leader]; !known || hops >= c.options.MaxRedirects {
+		if hops >= c.options.MaxRedirects || leader == "" || !c.knows(leader, err.LeaderURL) {
 			return node, err
 		}
 		node = leader
 	}
+}
+
+// knows tells whether the client can ask a node that another says is at url.
+func (c *Client) knows(node, url string) bool {
+	if _, known := c.at(node); known {
+		return true
+	}
+	return c.options.FollowURLs && url != "" && c.Learn(node, url) == nil
 }
 
 func (op operation) encode() (path string, body []byte, err error) {
@@ -234,7 +265,7 @@ const maxReply = 16 << 20
 
 // exchange sends one request, once, and decodes its answer into reply.
 func (c *Client) exchange(ctx context.Context, node, method, path, query string, body []byte, effect bool, reply any) *Error {
-	base, ok := c.nodes[node]
+	base, ok := c.at(node)
 	if !ok {
 		return &Error{Type: UnknownNode, Message: "no such node", Definite: true, Node: node}
 	}

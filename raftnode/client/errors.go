@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"coup/raftnode/api"
+	"coup/raftnode/raft"
+	"coup/raftnode/raft/confchange"
 )
 
 // The error types that the client itself gives, beside those of package api.
@@ -33,18 +35,24 @@ type Error struct {
 	Definite bool
 	Node     string // the node that was asked last
 
-	Status   int    // HTTP status; 0 when no answer came
-	Leader   string // api.NotLeader: who leads, if known
-	Value    *string
-	Revision uint64 // with Value, Index and Term: evidence that came with a refusal
-	Index    uint64
-	Term     uint64
+	Status int    // HTTP status; 0 when no answer came
+	Leader string // api.NotLeader: who leads, if known
+	// LeaderURL is where the node that was asked thinks the leader is; empty when it does not know.
+	LeaderURL string
+	Value     *string
+	Revision  uint64 // with Value, Index and Term: evidence that came with a refusal
+	Index     uint64
+	Term      uint64
 	// Repeated: this refusal was the answer to an earlier attempt.
 	Repeated bool
 	// Sequence is the number of a session's command, with which Session.Retry sends it again as long as
 	// its effect is unknown; 0 outside sessions.
 	Sequence uint64
-	Err      error // the cause, when it is not the node's own answer
+	// What a refused change of members comes with; see api.Error.
+	Configuration *raft.Configuration
+	Lag           *api.Lag
+	Change        *confchange.Change
+	Err           error // the cause, when it is not the node's own answer
 }
 
 func (e *Error) Error() string {
@@ -80,6 +88,8 @@ var known = map[api.ErrorType]bool{
 	api.NotLeader: true, api.KeyNotFound: true, api.CASMismatch: true, api.Superseded: true,
 	api.BadRequest: true, api.TooLarge: true, api.NoRoute: true, api.Overloaded: true,
 	api.Timeout: true, api.Unavailable: true, api.SessionExpired: true, api.SequenceForgotten: true,
+	api.NotReady: true, api.ChangeInFlight: true, api.Lagging: true, api.ChangeRefused: true, api.Transferring: true,
+	api.TransferRefused: true, api.TransferFailed: true, api.SnapshotCurrent: true,
 }
 
 // refusal reads an answer that is not a success. What a node did not say is not definite.
@@ -99,8 +109,9 @@ func refusal(node string, effect bool, status int, content []byte) *Error {
 func Refused(node string, effect bool, status int, r api.Error) *Error {
 	return &Error{
 		Type: r.Type, Message: r.Message, Definite: r.Definite || !effect, Node: node, Status: status,
-		Leader: string(r.Leader), Value: r.Value, Revision: r.Revision, Index: r.Index, Term: r.Term,
-		Repeated: r.Repeated,
+		Leader: string(r.Leader), LeaderURL: r.LeaderURL,
+		Value: r.Value, Revision: r.Revision, Index: r.Index, Term: r.Term, Repeated: r.Repeated,
+		Configuration: r.Configuration, Lag: r.Lag, Change: r.Change,
 	}
 }
 

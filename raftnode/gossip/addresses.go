@@ -6,8 +6,6 @@ import (
 	"unicode/utf8"
 
 	"github.com/hashicorp/memberlist"
-
-	"coup/raftnode/raft"
 )
 
 // Addresses are where a node is reached, each as host:port. An empty one is not known.
@@ -56,36 +54,4 @@ func decodeAddresses(b []byte) (Addresses, error) {
 		return Addresses{}, errMalformed
 	}
 	return Addresses{Bus: fields[0], Client: fields[1]}, nil
-}
-
-// Directory tells where nodes are: those that were configured as they were, and others as Discovered
-// says.
-type Directory struct {
-	Configured map[raft.NodeID]Addresses
-	Discovered func(raft.NodeID) (Addresses, bool) // nil for none
-}
-
-// Lookup tells where a node is, as far as anything is known.
-func (d Directory) Lookup(id raft.NodeID) (Addresses, bool) {
-	if a, ok := d.Configured[id]; ok {
-		return a, true
-	}
-	if d.Discovered == nil {
-		return Addresses{}, false
-	}
-	return d.Discovered(id)
-}
-
-// Address is where a node's bus listens.
-func (d Directory) Address(id raft.NodeID) (string, bool) {
-	a, ok := d.Lookup(id)
-	return a.Bus, ok && a.Bus != ""
-}
-
-// ClientURL is where a node's HTTP API is, empty when that is not known.
-func (d Directory) ClientURL(id raft.NodeID) string {
-	if a, ok := d.Lookup(id); ok && a.Client != "" {
-		return "http://" + a.Client
-	}
-	return ""
 }

@@ -25,9 +25,12 @@ type Options struct {
 	Listen    string    // host:port to bind, UDP and TCP; an empty host is every interface
 	Advertise string    // host:port at which others reach Listen
 	Self      Addresses // what others shall know of this node
-	// Seeds are where peers' gossip is expected to listen. Those that are not seen alive are joined
-	// again and again, which is what brings two halves together after a partition.
-	Seeds map[raft.NodeID]string
+	// Seeds tells where peers' gossip is expected to listen. Those that are not seen alive are joined
+	// again and again, which is what brings two halves together after a partition. Nil knows of none.
+	Seeds func() map[raft.NodeID][]string
+	// Key encrypts and authenticates all that is said, by AES-GCM: 16, 24 or 32 bytes, the same on all
+	// nodes. Nil leaves it in the clear.
+	Key []byte
 	// RejoinInterval is how often. Zero is 5 s.
 	RejoinInterval time.Duration
 	Logger         *slog.Logger // nil for none
@@ -91,8 +94,11 @@ func (g *Gossip) configuration() (*memberlist.Config, error) {
 	c.GossipInterval = 500 * time.Millisecond
 	c.DeadNodeReclaimTime = time.Second // a node may come back at another address
 	c.EnableCompression = false
+	c.SecretKey = g.o.Key
 	c.Delegate = delegate{meta}
 	c.Events = g
+	c.Conflict = g
+	c.PushPullInterval = 10 * time.Second
 	c.Logger = log.New(quietWriter{g.o.Logger}, "", 0)
 	return c, nil
 }
@@ -122,12 +128,6 @@ func (g *Gossip) Lookup(id raft.NodeID) (Addresses, bool) {
 	defer g.mu.Unlock()
 	a, ok := g.known[id]
 	return a, ok
-}
-
-// Address is where a peer's bus listens, as it said itself.
-func (g *Gossip) Address(id raft.NodeID) (string, bool) {
-	a, ok := g.Lookup(id)
-	return a.Bus, ok
 }
 
 // Alive are the peers that seem alive, this node included, sorted.
@@ -176,17 +176,20 @@ func (g *Gossip) rejoin() {
 	}
 }
 
-func (g *Gossip) unseen() []string {
+func (g *Gossip) unseen() (seeds []string) {
+	if g.o.Seeds == nil {
+		return nil
+	}
+	all := g.o.Seeds()
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	var seeds []string
-	for id, seed := range g.o.Seeds {
+	for id, places := range all {
 		if id != g.o.ID && !g.alive[id] {
-			seeds = append(seeds, seed)
+			seeds = append(seeds, places...)
 		}
 	}
 	slices.Sort(seeds)
-	return seeds
+	return slices.Compact(seeds)
 }
 
 // NotifyJoin implements memberlist.EventDelegate.
@@ -201,6 +204,18 @@ func (g *Gossip) NotifyLeave(n *memberlist.Node) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	delete(g.alive, raft.NodeID(n.Name))
+}
+
+// NotifyConflict implements memberlist.ConflictDelegate. A node that came back at another address, before it was missed
+// at the old one, is to be found there at once.
+func (g *Gossip) NotifyConflict(_, other *memberlist.Node) {
+	a, err := decodeAddresses(other.Meta)
+	if err != nil || other.Name == string(g.o.ID) {
+		return
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.known[raft.NodeID(other.Name)] = a
 }
 
 func (g *Gossip) learn(n *memberlist.Node) {

@@ -45,33 +45,50 @@ func TestMalformedAddressesAreRefused(t *testing.T) {
 	}
 }
 
-// What was configured is never overridden by hearsay.
-func TestConfiguredComesFirst(t *testing.T) {
-	d := Directory{
-		Configured: map[raft.NodeID]Addresses{"n1": {Bus: "configured:1", Client: "configured:2"}, "n3": {}},
-		Discovered: func(id raft.NodeID) (Addresses, bool) {
-			if id == "n4" {
-				return Addresses{}, false
-			}
-			return Addresses{"heard:1", "heard:2"}, true
-		},
+// hearsay is what gossip knows: who has addresses, and who of them seems dead.
+type hearsay struct {
+	said map[raft.NodeID]Addresses
+	dead raft.NodeID
+}
+
+func (h hearsay) Lookup(id raft.NodeID) (Addresses, bool) { a, ok := h.said[id]; return a, ok }
+
+func (h hearsay) Alive() (alive []raft.NodeID) {
+	for id := range h.said {
+		if id != h.dead {
+			alive = append(alive, id)
+		}
 	}
+	return alive
+}
+
+// What the configuration says is tried first, and hearsay next: a node that has moved must be found all the same.
+func TestConfigurationComesFirst(t *testing.T) {
+	d := NewDirectory(
+		map[raft.NodeID]Addresses{"n1": {"started:1", "started:2"}, "n3": {"started:1", "started:2"}, "n5": {"started:1", "started:2"}},
+		hearsay{map[raft.NodeID]Addresses{"n1": {"heard:1", "heard:2"}, "n2": {"heard:1", "heard:2"}, "n5": {"heard:1", "heard:2"}}, "n5"})
+	d.Configure(map[raft.NodeID]Addresses{"n1": {"configured:1", "configured:2"}, "n3": {}, "n4": {}, "n5": {"configured:1", "configured:2"}})
 	for _, c := range []struct {
-		id       raft.NodeID
-		bus, url string
+		id  raft.NodeID
+		bus []string
+		url string
 	}{
-		{"n1", "configured:1", "http://configured:2"},
-		{"n2", "heard:1", "http://heard:2"},
-		{"n3", "", ""},
-		{"n4", "", ""},
+		{"n1", []string{"configured:1", "heard:1", "started:1"}, "http://heard:2"},
+		{"n2", []string{"heard:1"}, "http://heard:2"},
+		{"n3", []string{"started:1"}, "http://started:2"},
+		{"n4", nil, ""},
+		{"n5", []string{"configured:1", "heard:1", "started:1"}, "http://configured:2"},
+		{"n6", nil, ""},
 	} {
-		bus, known := d.Address(c.id)
-		require.Equal(t, c.bus, bus)
-		require.Equal(t, c.bus != "", known)
-		require.Equal(t, c.url, d.ClientURL(c.id))
+		require.Equal(t, c.bus, d.Addresses(c.id), c.id)
+		require.Equal(t, c.url, d.ClientURL(c.id), c.id)
 	}
-	_, known := Directory{}.Address("n1")
-	require.False(t, known)
+	require.Equal(t, []raft.NodeID{"n1", "n2", "n3", "n4", "n5"}, d.Known())
+	require.Equal(t, []raft.NodeID{"n5"}, d.Configure(map[raft.NodeID]Addresses{"n1": {}, "n2": {}, "n3": {}, "n4": {}}))
+	d.Configure(nil)
+	require.Equal(t, []string{"heard:1", "started:1"}, d.Addresses("n1"))
+	require.Equal(t, []string{"http://heard:2", "http://started:2"}, d.ClientURLs("n1"))
+	require.Empty(t, NewDirectory(nil, nil).Addresses("n1"))
 }
 
 // freePort is one on which nobody listens now, neither by TCP nor by UDP.
@@ -85,10 +102,11 @@ func freePort(t *testing.T) int {
 	return l.Addr().(*net.TCPAddr).Port
 }
 
-func start(t *testing.T, id raft.NodeID, port int, seeds map[raft.NodeID]string) *Gossip {
+func start(t *testing.T, id raft.NodeID, port int, seeds map[raft.NodeID][]string, key ...byte) *Gossip {
 	listen := fmt.Sprintf("127.0.0.1:%d", port)
 	g, err := Start(Options{
-		ID: id, Listen: listen, Advertise: listen, Seeds: seeds, RejoinInterval: 50 * time.Millisecond,
+		ID: id, Listen: listen, Advertise: listen, Key: key,
+		Seeds: func() map[raft.NodeID][]string { return seeds }, RejoinInterval: 50 * time.Millisecond,
 		Self: Addresses{Bus: string(id) + ":4200", Client: string(id) + ":4100"},
 	})
 	require.NoError(t, err)
@@ -99,7 +117,7 @@ func start(t *testing.T, id raft.NodeID, port int, seeds map[raft.NodeID]string)
 // that comes back: whoever starts first must not be alone for ever.
 func TestNodesFindEachOther(t *testing.T) {
 	ports := map[raft.NodeID]int{"n1": freePort(t), "n2": freePort(t), "n3": freePort(t)}
-	knownToAll := map[raft.NodeID]string{"n1": fmt.Sprintf("127.0.0.1:%d", ports["n1"])}
+	knownToAll := map[raft.NodeID][]string{"n1": {fmt.Sprintf("127.0.0.1:%d", ports["n1"])}}
 	n2 := start(t, "n2", ports["n2"], knownToAll) // its seed is not there yet
 	defer n2.Close()
 	n1 := start(t, "n1", ports["n1"], knownToAll)
@@ -113,9 +131,9 @@ func TestNodesFindEachOther(t *testing.T) {
 	for _, g := range []*Gossip{n1, n2, n3} {
 		eventually(func() bool { return len(g.Alive()) == len(all) })
 		for _, id := range all {
-			address, known := g.Address(id)
+			a, known := g.Lookup(id)
 			require.True(t, known)
-			require.Equal(t, string(id)+":4200", address)
+			require.Equal(t, string(id)+":4200", a.Bus)
 		}
 	}
 	require.NoError(t, n1.Close())
@@ -128,6 +146,51 @@ func TestNodesFindEachOther(t *testing.T) {
 	eventually(func() bool { return len(n1.Alive()) == 3 && len(n2.Alive()) == 3 && len(n3.Alive()) == 3 })
 }
 
+// Only who has the key is heard and understood. Catches a key that is taken and not used.
+func TestStrangersAreNotHeard(t *testing.T) {
+	key := []byte("sixteen bytes 16")
+	ports := map[raft.NodeID]int{"n1": freePort(t), "n2": freePort(t), "n3": freePort(t)}
+	seeds := map[raft.NodeID][]string{"n1": {fmt.Sprintf("127.0.0.1:%d", ports["n1"])}}
+	n1 := start(t, "n1", ports["n1"], seeds, key...)
+	defer n1.Close()
+	stranger := start(t, "n3", ports["n3"], seeds)
+	defer stranger.Close()
+	n2 := start(t, "n2", ports["n2"], seeds, key...)
+	defer n2.Close()
+	require.Eventually(t, func() bool { return len(n1.Alive()) == 2 && len(n2.Alive()) == 2 }, 30*time.Second, 10*time.Millisecond)
+	require.Equal(t, []raft.NodeID{"n1", "n2"}, n1.Alive())
+	require.Equal(t, []raft.NodeID{"n3"}, stranger.Alive())
+}
+
+// A node comes back at another address, and is found there, also when nobody has missed it yet.
+func TestNodeThatMovedIsFound(t *testing.T) {
+	t.Run("after a farewell", func(t *testing.T) { moves(t, (*Gossip).Close) })
+	t.Run("at once", func(t *testing.T) {
+		moves(t, func(g *Gossip) error { close(g.stop); <-g.done; return g.list.Shutdown() })
+	})
+}
+
+func moves(t *testing.T, end func(*Gossip) error) {
+	from, to, n1Port := freePort(t), freePort(t), freePort(t)
+	seeds := map[raft.NodeID][]string{"n1": {fmt.Sprintf("127.0.0.1:%d", n1Port)}}
+	n1 := start(t, "n1", n1Port, seeds)
+	defer n1.Close()
+	n2 := start(t, "n2", from, seeds)
+	require.Eventually(t, func() bool { return len(n1.Alive()) == 2 }, 30*time.Second, 10*time.Millisecond)
+	require.NoError(t, end(n2))
+	moved, err := Start(Options{
+		ID: "n2", Listen: fmt.Sprintf("127.0.0.1:%d", to), Advertise: fmt.Sprintf("127.0.0.1:%d", to),
+		Seeds: func() map[raft.NodeID][]string { return seeds }, RejoinInterval: 50 * time.Millisecond,
+		Self: Addresses{Bus: "elsewhere:4200"},
+	})
+	require.NoError(t, err)
+	defer moved.Close()
+	require.Eventually(t, func() bool {
+		a, _ := n1.Lookup("n2")
+		return a.Bus == "elsewhere:4200"
+	}, 5*time.Second, 10*time.Millisecond)
+}
+
 func TestStartRefuses(t *testing.T) {
 	busy, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -136,6 +199,7 @@ func TestStartRefuses(t *testing.T) {
 		"a busy port":                {ID: "n1", Listen: busy.Addr().String(), Advertise: "127.0.0.1:1"},
 		"an address without a port":  {ID: "n1", Listen: "127.0.0.1", Advertise: "127.0.0.1:1"},
 		"a port that is no number":   {ID: "n1", Listen: "127.0.0.1:http", Advertise: "127.0.0.1:1"},
+		"a key of an odd length":     {ID: "n1", Listen: "127.0.0.1:0", Advertise: "127.0.0.1:1", Key: []byte("short")},
 		"nothing to advertise":       {ID: "n1", Listen: "127.0.0.1:0"},
 		"addresses that are too big": {ID: "n1", Listen: "127.0.0.1:0", Advertise: "127.0.0.1:1", Self: Addresses{Bus: strings.Repeat("x", 300)}},
 	} {

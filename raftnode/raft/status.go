@@ -14,6 +14,7 @@ func (r *Raft) Status() Status {
 	r.fail(err)
 	s.LastIndex, s.LastTerm, s.LastChecksum = end.index, end.term, end.checksum
 	if r.role == Leader {
+		s.Transferee = r.transfer.to
 		s.Progress = make(map[NodeID]PeerProgress, len(r.peers))
 		for id, p := range r.peers {
 			s.Progress[id] = p.status(r.now, r.config.ElectionTicks)

@@ -235,6 +235,7 @@ type Status struct {
 	Snapshot      uint64                  // index of the latest snapshot; 0 for none
 	First         uint64                  // index of the first entry that the log still has, or would have
 	Upstream      NodeID                  // of a read-only peer: whom it fetches from
+	Transferee    NodeID                  // of a leader: whom it is handing leadership to; empty for nobody
 	Progress      map[NodeID]PeerProgress // of a leader only
 }
 

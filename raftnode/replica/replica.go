@@ -11,6 +11,7 @@ import (
 	"slices"
 	"time"
 
+	"coup/raftnode/actionlog"
 	"coup/raftnode/bus"
 	"coup/raftnode/fsm"
 	"coup/raftnode/raft"
@@ -32,14 +33,21 @@ type Config struct {
 	Seed      uint64
 	Logger    *slog.Logger // nil for none
 	Observer  Observer     // nil for none
+	// Members is told the configuration that the node begins with, and each that takes its place, committed or
+	// not. It must not call the replica. Nil for none.
+	Members func(raft.Configuration)
+	// Actions is told all that the node does, as it happens, with neither number nor time; nil for none. It must not call
+	// the replica, nor keep it waiting.
+	Actions func(actionlog.Action)
 
 	// See raft.Config; zero is its default.
-	ElectionTicks  int
-	HeartbeatTicks int
-	PromotionLag   int
-	LeaseDrift     int
-	MaxLeaderTicks int
-	AtMaxReign     raft.AtMaxReign
+	ElectionTicks   int
+	HeartbeatTicks  int
+	MaxMessageBytes int
+	PromotionLag    int
+	LeaseDrift      int
+	MaxLeaderTicks  int
+	AtMaxReign      raft.AtMaxReign
 
 	Tick      time.Duration // how long a tick is, for the log's time; default 50 ms
 	Snapshots Snapshots
@@ -104,8 +112,10 @@ const (
 // Status is what a node says of itself.
 type Status struct {
 	raft.Status
-	StateHash uint64  // of the state at Applied: equal on all nodes
-	Reigns    []Reign // the latest terms that this process led, oldest first, at most 64
+	// ConfigurationIndex is that of the entry of Configuration: it is committed when that is at most Commit.
+	ConfigurationIndex uint64
+	StateHash          uint64  // of the state at Applied: equal on all nodes
+	Reigns             []Reign // the latest terms that this process led, oldest first, at most 64
 }
 
 // Reign is a term in which this process was the leader.
@@ -123,6 +133,7 @@ type Replica struct {
 	bus      bus.Bus
 	log      *slog.Logger
 	observer Observer
+	record   *recorder
 
 	proposals map[uint64]*proposal // by index of their entry
 	leaving   []*proposal          // changes of members whose joint configuration is committed
@@ -132,9 +143,11 @@ type Replica struct {
 	flights   flights
 	members   uint64 // index of the configuration that the bus knows
 	known     raft.Configuration
+	tell      func(raft.Configuration) // nil for none
 
-	snapshots Snapshots
-	taking    *taking
+	snapshots  Snapshots
+	taking     *taking
+	truncating bool // an operator wants it
 
 	tick      uint64 // length of a tick in milliseconds
 	sinceTime uint64 // ticks since the log's time was last proposed
@@ -188,7 +201,7 @@ func New(c Config) (*Replica, error) {
 	}
 	core, err := raft.New(raft.Config{
 		ID: c.ID, Storage: c.Store, Seed: c.Seed,
-		ElectionTicks: c.ElectionTicks, HeartbeatTicks: c.HeartbeatTicks, PromotionLag: c.PromotionLag,
+		ElectionTicks: c.ElectionTicks, HeartbeatTicks: c.HeartbeatTicks, MaxMessageBytes: c.MaxMessageBytes, PromotionLag: c.PromotionLag,
 		LeaseDrift: c.LeaseDrift, MaxLeaderTicks: c.MaxLeaderTicks, AtMaxReign: c.AtMaxReign, Upstreams: c.Upstreams,
 	})
 	if err != nil {
@@ -198,13 +211,17 @@ func New(c Config) (*Replica, error) {
 		id: c.ID, core: core, store: c.Store, state: fsm.NewKV(), bus: c.Bus, log: log, observer: c.Observer,
 		proposals: make(map[uint64]*proposal), asked: make(map[uint64]query),
 		snapshots: c.Snapshots, tick: uint64(c.Tick.Milliseconds()),
-		members: core.ConfigurationIndex(), known: core.Configuration(),
+		members: core.ConfigurationIndex(), known: core.Configuration(), tell: c.Members,
+	}
+	if r.tell != nil {
+		r.tell(r.known)
 	}
 	if state.Snapshot.Index > 0 {
 		if err := r.restore(state.Snapshot); err != nil {
 			return nil, err
 		}
 	}
+	r.record = begin(c, core, state)
 	log.Info("replica starts", "new", fresh, "term", state.HardState.Term, "vote", state.HardState.Vote,
 		"snapshot", state.Snapshot.Index, "last", state.Last, "voters", core.Configuration().Voters)
 	return r, nil
@@ -216,6 +233,7 @@ func (r *Replica) Core() *raft.Raft { return r.core }
 // Tick passes one unit of time.
 func (r *Replica) Tick() {
 	r.core.Tick()
+	r.record.noticed(nil, "time-out")
 	if r.core.Leads() && r.state.Sessions() > 0 {
 		r.passTime()
 	}
@@ -238,9 +256,11 @@ func (r *Replica) passTime() {
 
 // Receive takes a request from a peer. One that makes no sense is logged and dropped.
 func (r *Replica) Receive(m raft.Message) {
+	r.record.received(&m)
 	if err := r.core.Step(m); err != nil {
 		r.log.Warn("message dropped", "from", m.From, "type", m.Type, "error", err)
 	}
+	r.record.noticed(&m, "")
 }
 
 // Propose asks for a command to be applied. done is called once, at once with a refusal or by a later
@@ -248,17 +268,25 @@ func (r *Replica) Receive(m raft.Message) {
 // Errors: *raft.NotLeaderError, raft.ErrOverloaded, raft.ErrTransferring, ErrSuperseded, by all of
 // which it had no effect; ErrFateUnknown, by which it may have had.
 func (r *Replica) Propose(c fsm.Command, done func(Result, error)) {
-	r.await(done, func() (uint64, uint64, error) { return r.core.Propose(c.Encode()) })
+	r.await(r.record.command(c, done), func() (uint64, uint64, error) { return r.core.Propose(c.Encode()) })
 }
 
 // Change asks for a change of members, all or nothing. done is called as of Propose, once the final configuration
 // is committed. Errors, beside those of Propose: raft.ErrNotReady, *raft.ChangeInFlightError,
 // *raft.LaggingError, *confchange.RefusedError, by all of which nothing was done.
 func (r *Replica) Change(changes []confchange.Change, done func(Result, error)) {
-	r.await(done, func() (uint64, uint64, error) { return r.core.ProposeChange(changes) })
+	r.await(r.record.change(changes, done), func() (uint64, uint64, error) { return r.core.ProposeChange(changes) })
 }
 
+// maxWaiting bounds the entries that somebody waits for, and likewise the reads: of some the fate may stay unknown
+// for long, and whoever asked has long since given up.
+const maxWaiting = 1 << 16
+
 func (r *Replica) await(done func(Result, error), propose func() (index, term uint64, err error)) {
+	if len(r.proposals) >= maxWaiting {
+		done(Result{}, raft.ErrOverloaded)
+		return
+	}
 	index, term, err := propose()
 	if err != nil {
 		done(Result{}, err)
@@ -274,8 +302,12 @@ func (r *Replica) Transfer(to raft.NodeID) error { return r.core.Transfer(to) }
 func (r *Replica) StepDown() error { return r.core.StepDown() }
 
 // Read asks for a key's value. done is called once, at once with a refusal or by a later Process.
-// Errors: *raft.NotLeaderError.
+// Errors: *raft.NotLeaderError, raft.ErrOverloaded.
 func (r *Replica) Read(key string, how Consistency, done func(Result, error)) {
+	if len(r.asked)+len(r.confirmed) >= maxWaiting {
+		done(Result{}, raft.ErrOverloaded)
+		return
+	}
 	ask := r.core.ReadIndex
 	switch how {
 	case Lease:
@@ -283,6 +315,7 @@ func (r *Replica) Read(key string, how Consistency, done func(Result, error)) {
 	case Follower:
 		ask = r.core.FollowerReadIndex
 	}
+	done = r.record.query(key, done)
 	r.nextRead++
 	if err := ask(r.nextRead); err != nil {
 		done(Result{}, err)
@@ -306,6 +339,7 @@ func (r *Replica) Process() error {
 		if err != nil {
 			return err
 		}
+		r.record.noticed(nil, "")
 		r.noteRole()
 		r.noteMembers()
 		if ready.Empty() {
@@ -338,7 +372,9 @@ func (r *Replica) do(ready *raft.Ready) error {
 			return fmt.Errorf("replica: saving term, vote or log: %w", err)
 		}
 	}
+	r.record.kept(ready)
 	r.send(ready.Messages)
+	r.record.applies(ready.Committed)
 	for _, e := range ready.Committed {
 		if err := r.apply(e); err != nil {
 			return err
@@ -352,16 +388,19 @@ func (r *Replica) send(messages []raft.Message) {
 	for _, m := range messages {
 		if m.Type.IsReply() {
 			r.bus.Respond(m.From, m.To, m)
+			r.record.sent(&m)
 			continue
 		}
-		id := r.bus.Send(m.From, m.To, m, func(answer raft.Message, err error) {
+		m.ID = r.bus.Send(m.From, m.To, m, func(answer raft.Message, err error) {
 			if err != nil {
+				r.record.unanswered(&m, err)
 				r.core.Unreachable(m)
 				return
 			}
 			r.Receive(answer)
 		})
-		r.flights.add(id, m.To)
+		r.record.sent(&m)
+		r.flights.add(m.ID, m.To)
 	}
 }
 
@@ -391,7 +430,13 @@ func (r *Replica) noteMembers() {
 	r.members = index
 	before := r.known
 	r.known = r.core.Configuration()
+	if r.known.Equal(before) {
+		return // a truncated log begins with it
+	}
 	r.log.Info("configuration", "index", index, "configuration", r.known)
+	if r.tell != nil {
+		r.tell(r.known)
+	}
 	for _, id := range before.Members() {
 		if r.known.Contains(id) {
 			continue
@@ -475,6 +520,7 @@ func (r *Replica) answerReads(answers []raft.ReadState) {
 		}
 		result := r.Stale(q.key)
 		result.Lease = q.lease
+		r.record.read(q)
 		q.done(result, nil)
 	}
 	clear(r.confirmed[len(waiting):])
@@ -511,5 +557,8 @@ func (r *Replica) noteRole() {
 
 // Status describes the node.
 func (r *Replica) Status() Status {
-	return Status{Status: r.core.Status(), StateHash: r.state.Hash(), Reigns: slices.Clone(r.reigns)}
+	return Status{
+		Status: r.core.Status(), ConfigurationIndex: r.core.ConfigurationIndex(),
+		StateHash: r.state.Hash(), Reigns: slices.Clone(r.reigns),
+	}
 }

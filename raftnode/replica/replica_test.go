@@ -238,3 +238,26 @@ func TestFailedWriteStopsTheNodeBeforeItSpeaks(t *testing.T) {
 	require.ErrorIs(t, r.Process(), disk.err)
 	require.Empty(t, b.Transit())
 }
+
+// Catches a node that remembers, without a bound, those whose request it may never answer: nothing of what is asked here
+// is ever committed or confirmed.
+func TestWhoeverWaitsIsCounted(t *testing.T) {
+	g := newGroup(t, 3)
+	leader := g.leader()
+	g.cut = leader.id
+	refused := 0
+	count := func(_ Result, err error) {
+		require.ErrorIs(t, err, raft.ErrOverloaded)
+		refused++
+	}
+	for range maxWaiting + 3 {
+		leader.Propose(fsm.Command{Op: fsm.Write, Key: "k"}, count)
+	}
+	require.Equal(t, 3, refused)
+	require.Len(t, leader.proposals, maxWaiting)
+	for range maxWaiting + 3 {
+		leader.Read("k", Linearizable, count)
+	}
+	require.Equal(t, 6, refused)
+	require.Len(t, leader.asked, maxWaiting)
+}

@@ -12,6 +12,7 @@ import (
 	"coup/raftnode/bus"
 	"coup/raftnode/fsm"
 	"coup/raftnode/raft"
+	"coup/raftnode/raft/confchange"
 	"coup/raftnode/replica"
 )
 
@@ -21,6 +22,10 @@ type Replica interface {
 	Receive(raft.Message)
 	Propose(fsm.Command, func(replica.Result, error))
 	Read(key string, how replica.Consistency, done func(replica.Result, error))
+	Change(changes []confchange.Change, done func(replica.Result, error))
+	Transfer(to raft.NodeID) error
+	StepDown() error
+	TakeSnapshot() error
 	Stale(key string) replica.Result
 	Process() error
 	Status() replica.Status
@@ -63,6 +68,7 @@ type Loop struct {
 	wake    chan struct{}
 	ended   chan struct{} // closed when Run has returned
 	leaders atomic.Uint64 // seen so far
+	paused  atomic.Bool
 
 	mu           sync.Mutex
 	over         bool
@@ -81,8 +87,10 @@ type request struct {
 	stale   bool
 	how     replica.Consistency // of a read that is not stale
 	command fsm.Command         // of a read only the key counts
-	size    int
-	done    chan outcome // has room for one
+	// order is what an operator asks for, in place of all that; nil for anything else.
+	order func(Replica, func(replica.Result, error))
+	size  int
+	done  chan outcome // has room for one
 
 	mu    sync.Mutex
 	taken bool // it reached the replica
@@ -140,6 +148,9 @@ func (l *Loop) Run(ctx context.Context, r Replica, ticks Ticks) error {
 		case <-l.wake:
 		}
 		passed := ticks.Passed()
+		if l.paused.Load() {
+			ticked = passed
+		}
 		for range min(passed-ticked, mostMissed) {
 			r.Tick()
 		}
@@ -180,6 +191,8 @@ func (q *request) begin(r Replica) {
 	done := func(res replica.Result, err error) { q.done <- outcome{res, err} }
 	switch {
 	case given:
+	case q.order != nil:
+		q.order(r, done)
 	case q.stale:
 		done(r.Stale(q.command.Key), nil)
 	case q.read:
@@ -230,8 +243,12 @@ func (l *Loop) do(ctx context.Context, q *request) (replica.Result, error) {
 	}
 }
 
-// status asks the replica what it says of itself.
-func (l *Loop) status(ctx context.Context) (replica.Status, error) {
+// Pause has time stand still for the replica, so that a node that is no member campaigns no more, or lets it pass
+// again. Whoever is paused must not lead: its lease would outlive itself.
+func (l *Loop) Pause(paused bool) { l.paused.Store(paused) }
+
+// Status asks the replica what it says of itself.
+func (l *Loop) Status(ctx context.Context) (replica.Status, error) {
 	reply := make(chan replica.Status, 1)
 	l.mu.Lock()
 	switch {
@@ -257,7 +274,7 @@ func (l *Loop) status(ctx context.Context) (replica.Status, error) {
 
 // Receive is the bus's Handler: it queues a request from a peer, or drops it when there is no room.
 func (l *Loop) Receive(m raft.Message) {
-	size := 0
+	size := len(m.Chunk.Data)
 	for _, e := range m.Entries {
 		size += len(e.Data)
 	}

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -13,6 +14,7 @@ import (
 	"coup/raftnode/bus"
 	"coup/raftnode/fsm"
 	"coup/raftnode/raft"
+	"coup/raftnode/raft/confchange"
 	"coup/raftnode/replica"
 )
 
@@ -27,6 +29,12 @@ type scripted struct {
 	decide    func(fsm.Command) outcome // nil leaves proposals pending
 	proposed  func()                    // called for each proposal, unless nil
 	state     replica.Status
+	// What an operator asks for: how it is begun, and what it was asked.
+	change   func(s *scripted, changes []confchange.Change) outcome
+	begin    func(s *scripted) error
+	ordered  string
+	statuses func(asked int) replica.Status // in place of state, unless nil
+	asked    int
 }
 
 type proposal struct {
@@ -65,7 +73,30 @@ func (s *scripted) Process() error {
 	return nil
 }
 
-func (s *scripted) Status() replica.Status { return s.state }
+func (s *scripted) Status() replica.Status {
+	if s.statuses == nil {
+		return s.state
+	}
+	s.asked++
+	return s.statuses(s.asked)
+}
+
+func (s *scripted) Change(changes []confchange.Change, done func(replica.Result, error)) {
+	s.locked(func() { s.ordered = fmt.Sprint("change ", changes) })
+	if s.change != nil {
+		o := s.change(s, changes)
+		done(o.result, o.err)
+	}
+}
+
+func (s *scripted) Transfer(to raft.NodeID) error { return s.order("transfer " + string(to)) }
+func (s *scripted) StepDown() error               { return s.order("step down") }
+func (s *scripted) TakeSnapshot() error           { return s.order("snapshot") }
+
+func (s *scripted) order(what string) error {
+	s.locked(func() { s.ordered = what })
+	return s.begin(s)
+}
 
 func (s *scripted) locked(f func()) {
 	s.mu.Lock()
@@ -138,6 +169,31 @@ func TestTimeThatPassedReachesTheReplicaFirst(t *testing.T) {
 	require.Equal(t, 40, r.ticks)
 }
 
+// Time stands still for a node that is none of the members, and what passed meanwhile is not made up for.
+func TestTimeStandsStillForWhoIsPaused(t *testing.T) {
+	l, r := NewLoop(nil), &scripted{}
+	ctx, cancel := context.WithCancel(t.Context())
+	var passed atomic.Int64
+	wakes, ended := make(chan time.Time), make(chan error)
+	go func() { ended <- l.Run(ctx, r, Ticks{wakes, func() int { return int(passed.Load()) }}) }()
+	turn := func(now int64, paused bool) {
+		l.Pause(paused)
+		passed.Store(now)
+		wakes <- time.Time{}
+		_, err := l.Status(ctx) // the turn is over
+		require.NoError(t, err)
+	}
+	turn(3, false)
+	turn(50, true)
+	l.Receive(raft.Message{})
+	turn(60, true)
+	turn(62, false)
+	cancel()
+	require.NoError(t, <-ended)
+	require.Equal(t, 5, r.ticks)
+	require.Len(t, r.received, 1, "it hears all the same")
+}
+
 // A request that the replica never saw is definitely not done; one that it saw may yet be.
 func TestTimeoutTellsWhetherTheRequestWasBegun(t *testing.T) {
 	t.Run("not begun", func(t *testing.T) {
@@ -150,7 +206,7 @@ func TestTimeoutTellsWhetherTheRequestWasBegun(t *testing.T) {
 		require.True(t, unanswered.definite)
 		// It still stands in the queue, and must not be begun after that was said.
 		running(t, l, r)
-		_, err = l.status(t.Context())
+		_, err = l.Status(t.Context())
 		require.NoError(t, err)
 		require.Zero(t, r.waiting())
 	})
@@ -186,7 +242,7 @@ func TestFailureEndsTheLoopAndAnswersNothing(t *testing.T) {
 	_, err := l.do(t.Context(), &request{})
 	require.ErrorAs(t, err, &unanswered)
 	require.True(t, unanswered.definite, "it came after the end")
-	_, err = l.status(t.Context())
+	_, err = l.Status(t.Context())
 	require.ErrorAs(t, err, &unanswered)
 }
 
@@ -211,6 +267,18 @@ func TestQueuesAreBounded(t *testing.T) {
 	_, messages, dropped := l.waiting()
 	require.Equal(t, maxMessages, messages)
 	require.Equal(t, uint64(7), dropped)
+
+	l = NewLoop(nil)
+	const large = maxMessageBytes / 4
+	for _, m := range []raft.Message{
+		{Chunk: raft.Chunk{Data: make([]byte, large)}}, {Entries: []raft.Entry{{Data: make([]byte, large)}, {Data: make([]byte, large)}}},
+		{Chunk: raft.Chunk{Data: make([]byte, large)}}, {Chunk: raft.Chunk{Data: make([]byte, 1)}}, {Entries: []raft.Entry{{Data: make([]byte, 1)}}},
+	} {
+		l.Receive(m)
+	}
+	_, messages, dropped = l.waiting()
+	require.Equal(t, 3, messages)
+	require.Equal(t, uint64(2), dropped)
 }
 
 // asking is a replica that sends on the bus when it is told to process.
@@ -253,7 +321,7 @@ func TestBusAnswersOnTheLoop(t *testing.T) {
 	l.rouse()
 	<-done
 	direct.running.Wait()
-	_, err := l.status(t.Context())
+	_, err := l.Status(t.Context())
 	require.NoError(t, err)
 	require.NoError(t, stop())
 	require.Zero(t, inProcess)

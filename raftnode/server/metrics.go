@@ -168,7 +168,7 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), statusTimeout)
 	defer cancel()
-	if s, err := c.server.loop.status(ctx); err == nil {
+	if s, err := c.server.loop.Status(ctx); err == nil {
 		collect(ch, statusGauges, s.Status)
 		collect(ch, leaderGauges, c.server.loop.leaders.Load())
 	}

@@ -7,6 +7,7 @@ import (
 	"coup/raftnode/api"
 	"coup/raftnode/fsm"
 	"coup/raftnode/raft"
+	"coup/raftnode/raft/confchange"
 	"coup/raftnode/replica"
 )
 
@@ -59,6 +60,43 @@ func refusedByState(r replica.Result) (status int, e api.Error) {
 	return http.StatusNotFound, e
 }
 
+// refusedOrder is what an operator's request is told that the replica refused; known is false of an error that is
+// not peculiar to such requests.
+func refusedOrder(err error) (status int, e api.Error, known bool) {
+	e = api.Error{Message: err.Error(), Definite: true}
+	var inFlight *raft.ChangeInFlightError
+	var lagging *raft.LaggingError
+	var change *confchange.RefusedError
+	var transfer *raft.TransferRefusedError
+	switch {
+	case errors.Is(err, raft.ErrNotReady), errors.Is(err, replica.ErrMembersUnknown):
+		e.Type = api.NotReady
+		return http.StatusServiceUnavailable, e, true
+	case errors.As(err, &inFlight):
+		e.Type, e.Index, e.Configuration = api.ChangeInFlight, inFlight.Index, &inFlight.Configuration
+		return http.StatusConflict, e, true
+	case errors.As(err, &lagging):
+		e.Type, e.Lag = api.Lagging, &api.Lag{Node: lagging.Node, Match: lagging.Match, Last: lagging.Last}
+		return http.StatusConflict, e, true
+	case errors.As(err, &change):
+		e.Type = api.ChangeRefused
+		if change.Change != (confchange.Change{}) {
+			e.Change = &change.Change
+		}
+		return http.StatusUnprocessableEntity, e, true
+	case errors.As(err, &transfer):
+		e.Type = api.TransferRefused
+		return http.StatusConflict, e, true
+	case errors.Is(err, errTransferFailed):
+		e.Type, e.Definite = api.TransferFailed, false
+		return http.StatusGatewayTimeout, e, true
+	case errors.Is(err, replica.ErrSnapshotting):
+		e.Type = api.SnapshotCurrent
+		return http.StatusConflict, e, true
+	}
+	return 0, api.Error{}, false
+}
+
 // failed names an error of the loop or of the replica. What only reads is always definite.
 func failed(err error, read bool) (status int, e api.Error) {
 	e = api.Error{Message: err.Error(), Definite: true}
@@ -68,6 +106,9 @@ func failed(err error, read bool) (status int, e api.Error) {
 	case errors.As(err, &notLeader):
 		e.Type, e.Leader, e.Term = api.NotLeader, notLeader.Leader, notLeader.Term
 		return http.StatusMisdirectedRequest, e
+	case errors.Is(err, raft.ErrTransferring):
+		e.Type = api.Transferring
+		return http.StatusServiceUnavailable, e
 	case errors.Is(err, replica.ErrSuperseded):
 		e.Type = api.Superseded
 		return http.StatusConflict, e

@@ -3,16 +3,21 @@ package server
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log"
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"coup/raftnode/api"
 	"coup/raftnode/bus"
 	"coup/raftnode/raft"
+	"coup/raftnode/replica"
 )
 
 // Options are what the HTTP API is made of.
@@ -27,8 +32,18 @@ type Options struct {
 	Version   string
 	// PID is told in the status, so that whoever watches from outside knows a restarted process.
 	PID int
-	// RequestTimeout is how long a request about a key may wait. Zero is 4 s.
+	// Standing tells how the node stands to its cluster, given the configuration in force, its index and what is
+	// committed; nil knows nothing of that. begun is false as long as the loop has no replica to drive: until then all but
+	// the status is refused, and s is that of no replica; an empty phase has that refused, too, since a node that has not
+	// looked at its disk cannot say in which term it is. It must not block.
+	Standing func(s replica.Status) (standing api.Standing, begun bool)
+	// CheckAddress says why a member cannot be at an address that a change gives it; nil takes any.
+	CheckAddress func(string) error
+	// RequestTimeout is how long a request may wait. Zero is 4 s.
 	RequestTimeout time.Duration
+	// MaxRequests bounds the requests under way, those included whose body is still being read; more are refused at once. Zero
+	// is 8192.
+	MaxRequests int
 	// MaxKeyBytes and MaxBodyBytes bound a request. Zero is 512 bytes and 1 MiB.
 	MaxKeyBytes  int
 	MaxBodyBytes int64
@@ -43,6 +58,8 @@ type Server struct {
 	loop  *Loop
 	begun time.Time
 	http  *http.Server
+
+	underWay atomic.Int64 // requests
 }
 
 // New makes a server that does not listen yet.
@@ -53,8 +70,14 @@ func New(o Options) *Server {
 	if o.ClientURL == nil {
 		o.ClientURL = func(raft.NodeID) string { return "" }
 	}
+	if o.CheckAddress == nil {
+		o.CheckAddress = func(string) error { return nil }
+	}
 	if o.RequestTimeout == 0 {
 		o.RequestTimeout = 4 * time.Second
+	}
+	if o.MaxRequests == 0 {
+		o.MaxRequests = 8192
 	}
 	if o.MaxKeyBytes == 0 {
 		o.MaxKeyBytes = 512
@@ -65,7 +88,7 @@ func New(o Options) *Server {
 	s := &Server{o: o, loop: o.Loop, begun: time.Now()}
 	o.Metrics.registry.MustRegister(collector{s})
 	s.http = &http.Server{
-		Handler:           s.routes(),
+		Handler:           s.bounded(s.whileBeginning(s.routes())),
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       10 * time.Second,
 		WriteTimeout:      o.RequestTimeout + 10*time.Second,
@@ -86,10 +109,50 @@ func (s *Server) routes() *http.ServeMux {
 	mux.HandleFunc("DELETE /sessions/{id}", s.closeSession)
 	mux.HandleFunc("GET /raft/status", s.status)
 	mux.HandleFunc("GET /raft/config", s.configuration)
+	mux.HandleFunc("POST /raft/members", s.changeMembers)
+	mux.HandleFunc("POST /raft/transfer", s.transfer)
+	mux.HandleFunc("POST /raft/step-down", s.stepDown)
+	mux.HandleFunc("POST /raft/snapshot", s.snapshot)
 	mux.HandleFunc("GET /healthz", s.health)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(s.o.Metrics.registry, promhttp.HandlerOpts{}))
 	mux.HandleFunc("/", s.noRoute)
 	return mux
+}
+
+// bounded refuses what would be too much at once, before anything of it is read. Whoever looks after the node gets through all the same.
+func (s *Server) bounded(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer s.underWay.Add(-1)
+		data := strings.HasPrefix(r.URL.Path, "/kv/") || strings.HasPrefix(r.URL.Path, "/sessions")
+		if s.underWay.Add(1) > int64(s.o.MaxRequests) && data {
+			w.Header().Set("Connection", "close")
+			s.refuse(w, http.StatusServiceUnavailable, api.Error{
+				Type: api.Overloaded, Message: fmt.Sprintf("more than %d requests are under way", s.o.MaxRequests), Definite: true,
+			})
+			return
+		}
+		h.ServeHTTP(w, r)
+	})
+}
+
+// whileBeginning has only the status answered until the loop has a replica.
+func (s *Server) whileBeginning(begun http.Handler) http.Handler {
+	if s.o.Standing == nil {
+		return begun
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		standing, takesPart := s.o.Standing(replica.Status{})
+		switch {
+		case takesPart || r.URL.Path == "/metrics":
+			begun.ServeHTTP(w, r)
+		case r.Method == http.MethodGet && r.URL.Path == "/raft/status" && standing.Phase != "":
+			reply(w, http.StatusOK, s.unbegun(standing))
+		default:
+			s.refuse(w, http.StatusServiceUnavailable, api.Error{
+				Type: api.NotReady, Message: "the node does not take part yet: " + standing.Waiting, Definite: true,
+			})
+		}
+	})
 }
 
 // Handler is the API without its listener.

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -176,6 +177,8 @@ func TestRefusalsAreTold(t *testing.T) {
 			`{"type":"not_leader","message":"not the leader; the leader of term 4 is n2","definite":true,"leader":"n2","leader_url":"http://n2:4100","key":"k","term":4,"node":"n1"}`},
 		{"no leader", outcome{err: &raft.NotLeaderError{Term: 4}}, 421,
 			`{"type":"not_leader","message":"not the leader, and none is known in term 4","definite":true,"key":"k","term":4,"node":"n1"}`},
+		{"leadership on its way", outcome{err: raft.ErrTransferring}, 503,
+			`{"type":"transferring","message":"` + raft.ErrTransferring.Error() + `","definite":true,"key":"k","node":"n1"}`},
 		{"superseded", outcome{err: replica.ErrSuperseded}, 409,
 			`{"type":"superseded","message":"` + replica.ErrSuperseded.Error() + `","definite":true,"key":"k","node":"n1"}`},
 		{"overloaded", outcome{err: raft.ErrOverloaded}, 503,
@@ -218,7 +221,9 @@ func TestStatusTellsAll(t *testing.T) {
 			ID: "n1", Role: raft.Leader, Term: 7, Vote: "n1", Leader: "n1", Commit: 5, Applied: 4,
 			LastIndex: 6, LastTerm: 7, LastChecksum: 99, Configuration: raft.Configuration{Voters: []raft.NodeID{"n1", "n2"}},
 			Progress: map[raft.NodeID]raft.PeerProgress{"n2": {Match: 3, Next: 4, State: "probe"}},
+			Snapshot: 1, First: 2, Upstream: "n3",
 		},
+		ConfigurationIndex: 2, StateHash: 11,
 		Reigns: []replica.Reign{{Term: 3, Over: true}, {Term: 7}},
 	}}
 	_, do := serving(t, r, nil)
@@ -231,11 +236,12 @@ func TestStatusTellsAll(t *testing.T) {
 	require.Equal(t, api.Status{
 		ID: "n1", Role: "leader", Term: 7, Vote: "n1", Leader: "n1", LeaderURL: "http://n1:4100", Commit: 5, Applied: 4,
 		LastIndex: 6, LastTerm: 7, LastChecksum: 99, Configuration: raft.Configuration{Voters: []raft.NodeID{"n1", "n2"}},
-		Progress: map[raft.NodeID]raft.PeerProgress{"n2": {Match: 3, Next: 4, State: "probe"}},
-		Reigns:   []api.Reign{{Term: 3, Over: true}, {Term: 7}}, PID: 42, Version: "test",
+		Progress:           map[raft.NodeID]raft.PeerProgress{"n2": {Match: 3, Next: 4, State: "probe"}},
+		ConfigurationIndex: 2, Snapshot: 1, First: 2, Upstream: "n3", StateHash: 11,
+		Reigns: []api.Reign{{Term: 3, Over: true}, {Term: 7}}, PID: 42, Version: "test",
 	}, got)
 	_, body = do("GET", "/raft/config", "")
-	require.Equal(t, `{"voters":["n1","n2"]}`+"\n", body)
+	require.Equal(t, `{"voters":["n1","n2"],"index":2,"committed":true,"term":7,"leader":"n1","leader_url":"http://n1:4100","node":"n1"}`+"\n", body)
 	status, body = do("GET", "/healthz", "")
 	require.Equal(t, 200, status)
 	require.Equal(t, `{"id":"n1","leader_known":true,"leader":"n1","term":7}`+"\n", body)
@@ -260,4 +266,36 @@ func TestHealthNeedsTheLoop(t *testing.T) {
 	w := httptest.NewRecorder()
 	s.Handler().ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
 	require.Equal(t, http.StatusOK, w.Code)
+}
+
+// What is too much at once is refused before it is read, by an error that says that nothing was done, and whoever looks
+// after the node gets through. Catches a node that takes in whatever comes until its memory is full.
+func TestRequestsUnderWayAreBounded(t *testing.T) {
+	r := &scripted{} // answers nothing
+	s, do := serving(t, r, func(o *Options) { o.MaxRequests = 3 })
+	var waiting sync.WaitGroup
+	for range 3 {
+		waiting.Go(func() {
+			w := httptest.NewRecorder()
+			s.Handler().ServeHTTP(w, httptest.NewRequest("PUT", "/kv/k", strings.NewReader(`{"value":"v"}`)))
+		})
+	}
+	eventually(t, func() bool { return r.waiting() == 3 })
+	for _, c := range []struct{ method, path string }{{"PUT", "/kv/k"}, {"GET", "/kv/k"}, {"POST", "/sessions"}} {
+		status, body := do(c.method, c.path, `{"value":"v"}`)
+		require.Equal(t, 503, status)
+		require.Contains(t, body, `"type":"overloaded"`)
+		require.Contains(t, body, `"definite":true`)
+	}
+	status, _ := do("GET", "/raft/status", "")
+	require.Equal(t, 200, status)
+	r.locked(func() {
+		for _, p := range r.proposals {
+			p.done(answered, nil)
+		}
+	})
+	waiting.Wait()
+	r.decide = func(fsm.Command) outcome { return outcome{result: answered} }
+	status, _ = do("PUT", "/kv/k", `{"value":"v"}`)
+	require.Equal(t, 200, status)
 }

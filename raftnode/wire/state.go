@@ -1,6 +1,8 @@
 package wire
 
 import (
+	"maps"
+	"slices"
 	"unicode/utf8"
 
 	"coup/raftnode/raft"
@@ -80,12 +82,11 @@ func baseFromProto(p *Base) (raft.Base, error) {
 	if err := known(p.Configuration); err != nil {
 		return raft.Base{}, err
 	}
-	b := raft.Base{
-		Index:         p.Index,
-		Term:          p.Term,
-		Checksum:      p.Checksum,
-		Configuration: configurationFromProto(p.Configuration),
+	configuration, err := configurationFromProto(p.Configuration)
+	if err != nil {
+		return raft.Base{}, err
 	}
+	b := raft.Base{Index: p.Index, Term: p.Term, Checksum: p.Checksum, Configuration: configuration}
 	return b, CheckBase(b)
 }
 
@@ -112,10 +113,38 @@ func configurationToProto(c raft.Configuration) *Configuration {
 		LearnersNext: fromIDs(c.LearnersNext),
 		Promote:      fromIDs(c.Promote),
 		ReadOnly:     fromIDs(c.ReadOnly),
+		Addresses:    addressesToProto(c.Addresses),
 	}
 }
 
-func configurationFromProto(p *Configuration) raft.Configuration {
+func addressesToProto(places map[raft.NodeID]string) (addresses []*Address) {
+	for _, id := range slices.Sorted(maps.Keys(places)) {
+		addresses = append(addresses, &Address{Node: string(id), Place: places[id]})
+	}
+	return addresses
+}
+
+func addressesFromProto(addresses []*Address) (map[raft.NodeID]string, error) {
+	if len(addresses) == 0 {
+		return nil, nil
+	}
+	places := make(map[raft.NodeID]string, len(addresses))
+	last := ""
+	for _, a := range addresses {
+		if err := known(a); err != nil {
+			return nil, err
+		}
+		if a.Node <= last {
+			return nil, malformed("addresses are not sorted and distinct at %q", a.Node)
+		}
+		last = a.Node
+		places[raft.NodeID(a.Node)] = a.Place
+	}
+	return places, nil
+}
+
+func configurationFromProto(p *Configuration) (raft.Configuration, error) {
+	addresses, err := addressesFromProto(p.Addresses)
 	return raft.Configuration{
 		Voters:       toIDs(p.Voters),
 		Outgoing:     toIDs(p.Outgoing),
@@ -123,7 +152,8 @@ func configurationFromProto(p *Configuration) raft.Configuration {
 		LearnersNext: toIDs(p.LearnersNext),
 		Promote:      toIDs(p.Promote),
 		ReadOnly:     toIDs(p.ReadOnly),
-	}
+		Addresses:    addresses,
+	}, err
 }
 
 func checkConfiguration(c raft.Configuration) error {

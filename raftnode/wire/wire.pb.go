@@ -308,6 +308,7 @@ type Configuration struct {
 	LearnersNext  []string               `protobuf:"bytes,4,rep,name=learners_next,json=learnersNext,proto3" json:"learners_next,omitempty"`
 	Promote       []string               `protobuf:"bytes,5,rep,name=promote,proto3" json:"promote,omitempty"`
 	ReadOnly      []string               `protobuf:"bytes,6,rep,name=read_only,json=readOnly,proto3" json:"read_only,omitempty"`
+	Addresses     []*Address             `protobuf:"bytes,7,rep,name=addresses,proto3" json:"addresses,omitempty"` // sorted by node
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -384,6 +385,65 @@ func (x *Configuration) GetReadOnly() []string {
 	return nil
 }
 
+func (x *Configuration) GetAddresses() []*Address {
+	if x != nil {
+		return x.Addresses
+	}
+	return nil
+}
+
+type Address struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Node          string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	Place         string                 `protobuf:"bytes,2,opt,name=place,proto3" json:"place,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Address) Reset() {
+	*x = Address{}
+	mi := &file_raftnode_wire_wire_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Address) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Address) ProtoMessage() {}
+
+func (x *Address) ProtoReflect() protoreflect.Message {
+	mi := &file_raftnode_wire_wire_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Address.ProtoReflect.Descriptor instead.
+func (*Address) Descriptor() ([]byte, []int) {
+	return file_raftnode_wire_wire_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *Address) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *Address) GetPlace() string {
+	if x != nil {
+		return x.Place
+	}
+	return ""
+}
+
 type Base struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Index         uint64                 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"`
@@ -396,7 +456,7 @@ type Base struct {
 
 func (x *Base) Reset() {
 	*x = Base{}
-	mi := &file_raftnode_wire_wire_proto_msgTypes[3]
+	mi := &file_raftnode_wire_wire_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -408,7 +468,7 @@ func (x *Base) String() string {
 func (*Base) ProtoMessage() {}
 
 func (x *Base) ProtoReflect() protoreflect.Message {
-	mi := &file_raftnode_wire_wire_proto_msgTypes[3]
+	mi := &file_raftnode_wire_wire_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -421,7 +481,7 @@ func (x *Base) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Base.ProtoReflect.Descriptor instead.
 func (*Base) Descriptor() ([]byte, []int) {
-	return file_raftnode_wire_wire_proto_rawDescGZIP(), []int{3}
+	return file_raftnode_wire_wire_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Base) GetIndex() uint64 {
@@ -463,7 +523,7 @@ type Snapshot struct {
 
 func (x *Snapshot) Reset() {
 	*x = Snapshot{}
-	mi := &file_raftnode_wire_wire_proto_msgTypes[4]
+	mi := &file_raftnode_wire_wire_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -475,7 +535,7 @@ func (x *Snapshot) String() string {
 func (*Snapshot) ProtoMessage() {}
 
 func (x *Snapshot) ProtoReflect() protoreflect.Message {
-	mi := &file_raftnode_wire_wire_proto_msgTypes[4]
+	mi := &file_raftnode_wire_wire_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -488,7 +548,7 @@ func (x *Snapshot) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Snapshot.ProtoReflect.Descriptor instead.
 func (*Snapshot) Descriptor() ([]byte, []int) {
-	return file_raftnode_wire_wire_proto_rawDescGZIP(), []int{4}
+	return file_raftnode_wire_wire_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Snapshot) GetBase() *Base {
@@ -523,7 +583,7 @@ type Chunk struct {
 
 func (x *Chunk) Reset() {
 	*x = Chunk{}
-	mi := &file_raftnode_wire_wire_proto_msgTypes[5]
+	mi := &file_raftnode_wire_wire_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -535,7 +595,7 @@ func (x *Chunk) String() string {
 func (*Chunk) ProtoMessage() {}
 
 func (x *Chunk) ProtoReflect() protoreflect.Message {
-	mi := &file_raftnode_wire_wire_proto_msgTypes[5]
+	mi := &file_raftnode_wire_wire_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -548,7 +608,7 @@ func (x *Chunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Chunk.ProtoReflect.Descriptor instead.
 func (*Chunk) Descriptor() ([]byte, []int) {
-	return file_raftnode_wire_wire_proto_rawDescGZIP(), []int{5}
+	return file_raftnode_wire_wire_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Chunk) GetNumber() uint64 {
@@ -598,7 +658,7 @@ type Message struct {
 
 func (x *Message) Reset() {
 	*x = Message{}
-	mi := &file_raftnode_wire_wire_proto_msgTypes[6]
+	mi := &file_raftnode_wire_wire_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -610,7 +670,7 @@ func (x *Message) String() string {
 func (*Message) ProtoMessage() {}
 
 func (x *Message) ProtoReflect() protoreflect.Message {
-	mi := &file_raftnode_wire_wire_proto_msgTypes[6]
+	mi := &file_raftnode_wire_wire_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -623,7 +683,7 @@ func (x *Message) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Message.ProtoReflect.Descriptor instead.
 func (*Message) Descriptor() ([]byte, []int) {
-	return file_raftnode_wire_wire_proto_rawDescGZIP(), []int{6}
+	return file_raftnode_wire_wire_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Message) GetType() MessageType {
@@ -766,14 +826,18 @@ const file_raftnode_wire_wire_proto_rawDesc = "" +
 	"\tHardState\x12\x12\n" +
 	"\x04term\x18\x01 \x01(\x04R\x04term\x12\x12\n" +
 	"\x04vote\x18\x02 \x01(\tR\x04vote\x12\x16\n" +
-	"\x06joined\x18\x03 \x01(\x04R\x06joined\"\xbb\x01\n" +
+	"\x06joined\x18\x03 \x01(\x04R\x06joined\"\xf6\x01\n" +
 	"\rConfiguration\x12\x16\n" +
 	"\x06voters\x18\x01 \x03(\tR\x06voters\x12\x1a\n" +
 	"\boutgoing\x18\x02 \x03(\tR\boutgoing\x12\x1a\n" +
 	"\blearners\x18\x03 \x03(\tR\blearners\x12#\n" +
 	"\rlearners_next\x18\x04 \x03(\tR\flearnersNext\x12\x18\n" +
 	"\apromote\x18\x05 \x03(\tR\apromote\x12\x1b\n" +
-	"\tread_only\x18\x06 \x03(\tR\breadOnly\"\x95\x01\n" +
+	"\tread_only\x18\x06 \x03(\tR\breadOnly\x129\n" +
+	"\taddresses\x18\a \x03(\v2\x1b.coup.raftnode.wire.AddressR\taddresses\"3\n" +
+	"\aAddress\x12\x12\n" +
+	"\x04node\x18\x01 \x01(\tR\x04node\x12\x14\n" +
+	"\x05place\x18\x02 \x01(\tR\x05place\"\x95\x01\n" +
 	"\x04Base\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\x12\x12\n" +
 	"\x04term\x18\x02 \x01(\x04R\x04term\x12\x1a\n" +
@@ -848,31 +912,33 @@ func file_raftnode_wire_wire_proto_rawDescGZIP() []byte {
 }
 
 var file_raftnode_wire_wire_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_raftnode_wire_wire_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
+var file_raftnode_wire_wire_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
 var file_raftnode_wire_wire_proto_goTypes = []any{
 	(EntryType)(0),        // 0: coup.raftnode.wire.EntryType
 	(MessageType)(0),      // 1: coup.raftnode.wire.MessageType
 	(*Entry)(nil),         // 2: coup.raftnode.wire.Entry
 	(*HardState)(nil),     // 3: coup.raftnode.wire.HardState
 	(*Configuration)(nil), // 4: coup.raftnode.wire.Configuration
-	(*Base)(nil),          // 5: coup.raftnode.wire.Base
-	(*Snapshot)(nil),      // 6: coup.raftnode.wire.Snapshot
-	(*Chunk)(nil),         // 7: coup.raftnode.wire.Chunk
-	(*Message)(nil),       // 8: coup.raftnode.wire.Message
+	(*Address)(nil),       // 5: coup.raftnode.wire.Address
+	(*Base)(nil),          // 6: coup.raftnode.wire.Base
+	(*Snapshot)(nil),      // 7: coup.raftnode.wire.Snapshot
+	(*Chunk)(nil),         // 8: coup.raftnode.wire.Chunk
+	(*Message)(nil),       // 9: coup.raftnode.wire.Message
 }
 var file_raftnode_wire_wire_proto_depIdxs = []int32{
 	0, // 0: coup.raftnode.wire.Entry.type:type_name -> coup.raftnode.wire.EntryType
-	4, // 1: coup.raftnode.wire.Base.configuration:type_name -> coup.raftnode.wire.Configuration
-	5, // 2: coup.raftnode.wire.Snapshot.base:type_name -> coup.raftnode.wire.Base
-	1, // 3: coup.raftnode.wire.Message.type:type_name -> coup.raftnode.wire.MessageType
-	2, // 4: coup.raftnode.wire.Message.entries:type_name -> coup.raftnode.wire.Entry
-	6, // 5: coup.raftnode.wire.Message.snapshot:type_name -> coup.raftnode.wire.Snapshot
-	7, // 6: coup.raftnode.wire.Message.chunk:type_name -> coup.raftnode.wire.Chunk
-	7, // [7:7] is the sub-list for method output_type
-	7, // [7:7] is the sub-list for method input_type
-	7, // [7:7] is the sub-list for extension type_name
-	7, // [7:7] is the sub-list for extension extendee
-	0, // [0:7] is the sub-list for field type_name
+	5, // 1: coup.raftnode.wire.Configuration.addresses:type_name -> coup.raftnode.wire.Address
+	4, // 2: coup.raftnode.wire.Base.configuration:type_name -> coup.raftnode.wire.Configuration
+	6, // 3: coup.raftnode.wire.Snapshot.base:type_name -> coup.raftnode.wire.Base
+	1, // 4: coup.raftnode.wire.Message.type:type_name -> coup.raftnode.wire.MessageType
+	2, // 5: coup.raftnode.wire.Message.entries:type_name -> coup.raftnode.wire.Entry
+	7, // 6: coup.raftnode.wire.Message.snapshot:type_name -> coup.raftnode.wire.Snapshot
+	8, // 7: coup.raftnode.wire.Message.chunk:type_name -> coup.raftnode.wire.Chunk
+	8, // [8:8] is the sub-list for method output_type
+	8, // [8:8] is the sub-list for method input_type
+	8, // [8:8] is the sub-list for extension type_name
+	8, // [8:8] is the sub-list for extension extendee
+	0, // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_raftnode_wire_wire_proto_init() }
@@ -886,7 +952,7 @@ func file_raftnode_wire_wire_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_raftnode_wire_wire_proto_rawDesc), len(file_raftnode_wire_wire_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   7,
+			NumMessages:   8,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -69,6 +69,14 @@ func drawConfiguration(t *rapid.T) (c raft.Configuration) {
 			c.Outgoing = nil
 		}
 	}
+	for _, id := range c.Members() {
+		if rapid.Bool().Draw(t, "addressed") {
+			if c.Addresses == nil {
+				c.Addresses = make(map[raft.NodeID]string)
+			}
+			c.Addresses[id] = rapid.StringN(1, 20, 200).Draw(t, "address")
+		}
+	}
 	return c
 }
 
@@ -443,6 +451,8 @@ func TestMarshalRefusesWhatUnmarshalWould(t *testing.T) {
 		"no voter":           {Configuration: raft.Configuration{ReadOnly: []raft.NodeID{"n1"}}},
 		"two parts":          {Configuration: raft.Configuration{Voters: []raft.NodeID{"n1"}, ReadOnly: []raft.NodeID{"n1"}}},
 		"not UTF-8":          {Configuration: raft.Configuration{Voters: []raft.NodeID{"\xff"}}},
+		"a stranger's address": {Configuration: raft.Configuration{
+			Voters: []raft.NodeID{"n1"}, Addresses: map[raft.NodeID]string{"n2": "h"}}},
 	} {
 		_, err := MarshalBase(base)
 		require.ErrorIs(t, err, ErrMalformed, name)

@@ -4,7 +4,9 @@ package confchange
 
 import (
 	"fmt"
+	"maps"
 	"slices"
+	"unicode/utf8"
 
 	"coup/raftnode/raft/quorum"
 )
@@ -26,6 +28,8 @@ type Configuration struct {
 	Promote []NodeID `json:"promote,omitempty"`
 	// ReadOnly hang off a follower: they fetch committed entries, and nobody counts or waits for them.
 	ReadOnly []NodeID `json:"read_only,omitempty"`
+	// Addresses are where members are found, in a form that only the driver reads. They decide nothing.
+	Addresses map[NodeID]string `json:"addresses,omitempty"`
 }
 
 // Joint tells whether this is Cold,new: a decision needs the majorities of both halves.
@@ -65,7 +69,8 @@ func (c Configuration) Contains(id NodeID) bool {
 func (c Configuration) Equal(d Configuration) bool {
 	return slices.Equal(c.Voters, d.Voters) && slices.Equal(c.Outgoing, d.Outgoing) &&
 		slices.Equal(c.Learners, d.Learners) && slices.Equal(c.LearnersNext, d.LearnersNext) &&
-		slices.Equal(c.Promote, d.Promote) && slices.Equal(c.ReadOnly, d.ReadOnly)
+		slices.Equal(c.Promote, d.Promote) && slices.Equal(c.ReadOnly, d.ReadOnly) &&
+		maps.Equal(c.Addresses, d.Addresses)
 }
 
 func contains(sorted []NodeID, id NodeID) bool {
@@ -84,12 +89,15 @@ const (
 	Promote     Op = "promote"       // a learner becomes a voter
 	Demote      Op = "demote"        // a voter becomes a learner
 	Remove      Op = "remove"        // whatever it is
+	Move        Op = "move"          // a member is at another address from now on
 )
 
 // Change is one part of a reconfiguration.
 type Change struct {
 	Op   Op     `json:"op"`
 	Node NodeID `json:"node"`
+	// Address is where the node is found: required of Move, optional of what adds, and of nothing else.
+	Address string `json:"address,omitempty"`
 }
 
 func (c Change) String() string { return string(c.Op) + " " + string(c.Node) }
@@ -155,6 +163,12 @@ func Leave(c Configuration) Configuration {
 func (c *Configuration) apply(change Change) error {
 	id := change.Node
 	refuse := func(reason string) error { return &RefusedError{change, reason} }
+	if change.Address != "" && (change.Op == Promote || change.Op == Demote || change.Op == Remove) {
+		return refuse("it has no use for an address")
+	}
+	if !fits(change.Address) {
+		return refuse(fmt.Sprintf("its address is not UTF-8 of at most %d bytes", MaxAddress))
+	}
 	switch change.Op {
 	case Add, AddLearner, AddReadOnly:
 		if c.Contains(id) {
@@ -169,6 +183,7 @@ func (c *Configuration) apply(change Change) error {
 		default:
 			c.Learners = with(c.Learners, id)
 		}
+		c.place(id, change.Address)
 	case Promote:
 		if !contains(c.Learners, id) {
 			if contains(c.Voters, id) {
@@ -189,10 +204,34 @@ func (c *Configuration) apply(change Change) error {
 		}
 		c.Voters, c.Learners = without(c.Voters, id), without(c.Learners, id)
 		c.Promote, c.ReadOnly = without(c.Promote, id), without(c.ReadOnly, id)
+	case Move:
+		switch {
+		case !c.Contains(id):
+			return refuse("it is no member of this cluster")
+		case change.Address == "":
+			return refuse("it names no address")
+		}
+		c.place(id, change.Address)
 	default:
 		return refuse("there is no such operation")
 	}
 	return nil
+}
+
+// MaxAddress is the length in bytes of the longest address.
+const MaxAddress = 1024
+
+func fits(address string) bool { return len(address) <= MaxAddress && utf8.ValidString(address) }
+
+// place notes where a node is found; the empty address says nothing. c is a clone.
+func (c *Configuration) place(id NodeID, address string) {
+	if address == "" {
+		return
+	}
+	if c.Addresses == nil {
+		c.Addresses = make(map[NodeID]string)
+	}
+	c.Addresses[id] = address
 }
 
 func with(sorted []NodeID, id NodeID) []NodeID {
@@ -211,11 +250,17 @@ func clone(c Configuration) Configuration {
 	return Configuration{
 		Voters: slices.Clone(c.Voters), Outgoing: slices.Clone(c.Outgoing), Learners: slices.Clone(c.Learners),
 		LearnersNext: slices.Clone(c.LearnersNext), Promote: slices.Clone(c.Promote), ReadOnly: slices.Clone(c.ReadOnly),
+		Addresses: maps.Clone(c.Addresses),
 	}
 }
 
-// normal has nil for every empty list, so that equal configurations are equal in every way.
+// normal has nil for every empty list, so that equal configurations are equal in every way, and the addresses
+// of members only.
 func normal(c Configuration) Configuration {
+	maps.DeleteFunc(c.Addresses, func(id NodeID, _ string) bool { return !c.Contains(id) })
+	if len(c.Addresses) == 0 {
+		c.Addresses = nil
+	}
 	for _, list := range []*[]NodeID{&c.Voters, &c.Outgoing, &c.Learners, &c.LearnersNext, &c.Promote, &c.ReadOnly} {
 		if len(*list) == 0 {
 			*list = nil
@@ -250,6 +295,11 @@ func (c Configuration) Validate() error {
 	for _, id := range c.Promote {
 		if !contains(c.Learners, id) {
 			return fmt.Errorf("confchange: %s is to be promoted, and is no learner", id)
+		}
+	}
+	for id, address := range c.Addresses {
+		if address == "" || !c.Contains(id) || !fits(address) {
+			return fmt.Errorf("confchange: the address of %q is empty, too long, not UTF-8, or not a member's", id)
 		}
 	}
 	if len(c.Voters) == 0 && len(c.Members()) > 0 {

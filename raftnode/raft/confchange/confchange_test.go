@@ -3,6 +3,7 @@ package confchange
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -14,7 +15,7 @@ import (
 func changes(list ...string) []Change {
 	var all []Change
 	for i := 0; i < len(list); i += 2 {
-		all = append(all, Change{Op(list[i]), NodeID(list[i+1])})
+		all = append(all, Change{Op: Op(list[i]), Node: NodeID(list[i+1])})
 	}
 	return all
 }
@@ -43,6 +44,11 @@ func TestRefusedChanges(t *testing.T) {
 		{changes("remove", "x"), "it is no member of this cluster"},
 		{changes("remove", "a", "add", "a"), "another change of the same request names this node"},
 		{changes("remove", "a", "demote", "b"), "no voter would be left"},
+		{changes("move", "a"), "it names no address"},
+		{[]Change{{Move, "x", "h"}}, "it is no member of this cluster"},
+		{[]Change{{Remove, "a", "h"}}, "it has no use for an address"},
+		{[]Change{{Add, "x", "\xff"}}, "its address is not UTF-8 of at most 1024 bytes"},
+		{[]Change{{Move, "a", strings.Repeat("h", MaxAddress+1)}}, "its address is not UTF-8 of at most 1024 bytes"},
 	} {
 		t.Run(fmt.Sprint(k.changes), func(t *testing.T) {
 			before := clone(c)
@@ -61,6 +67,28 @@ func TestRefusedChanges(t *testing.T) {
 		require.ErrorAs(t, err, &refused)
 		require.Contains(t, refused.Reason, "joint")
 	})
+}
+
+// Addresses travel with the changes. Catches a joint configuration in which the outgoing cannot be found, and an
+// address that outlives its member.
+func TestAddressesTravelWithChanges(t *testing.T) {
+	c := Configuration{Voters: []NodeID{"a", "b"}, Addresses: map[NodeID]string{"a": "h1", "b": "h2"}}
+	joint, err := Enter(c, []Change{{Op: Remove, Node: "b"}, {Op: Add, Node: "c", Address: "h3"}, {Op: AddReadOnly, Node: "d", Address: "h4"}, {Op: Move, Node: "a", Address: "h9"}})
+	require.NoError(t, err)
+	require.NoError(t, joint.Validate())
+	require.Equal(t, map[NodeID]string{"a": "h9", "b": "h2", "c": "h3", "d": "h4"}, joint.Addresses)
+	final := Leave(joint)
+	require.Equal(t, map[NodeID]string{"a": "h9", "c": "h3", "d": "h4"}, final.Addresses)
+	require.Equal(t, map[NodeID]string{"a": "h1", "b": "h2"}, c.Addresses, "what was changed is a copy")
+
+	moved, err := Enter(final, []Change{{Op: Move, Node: "c", Address: "h8"}})
+	require.NoError(t, err)
+	require.False(t, moved.Joint())
+	require.False(t, moved.Equal(final))
+	require.Equal(t, "h8", moved.Addresses["c"])
+	gone, err := Enter(Configuration{Voters: []NodeID{"a"}, Learners: []NodeID{"l"}, Addresses: map[NodeID]string{"l": "h"}}, changes("remove", "l"))
+	require.NoError(t, err)
+	require.Equal(t, Configuration{Voters: []NodeID{"a"}}, gone)
 }
 
 // A demoted voter's vote counts in the joint configuration, and is gone with it.
@@ -193,7 +221,7 @@ func TestChangesAgainstModel(t *testing.T) {
 		c := Configuration{Voters: quorum.NewMajority(rapid.SliceOfNDistinct(rapid.SampledFrom(nodes), 1, 5, rapid.ID[NodeID]).Draw(t, "voters")...)}
 		for range rapid.IntRange(1, 8).Draw(t, "requests") {
 			request := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) Change {
-				return Change{rapid.SampledFrom(ops).Draw(t, "op"), rapid.SampledFrom(nodes).Draw(t, "node")}
+				return Change{Op: rapid.SampledFrom(ops).Draw(t, "op"), Node: rapid.SampledFrom(nodes).Draw(t, "node")}
 			}), 0, 4).Draw(t, "changes")
 			want, legal := after(model(c), request)
 			before := clone(c)

@@ -19,6 +19,7 @@ func main() {
 	flag.String("listen-gossip", "", "")
 	flag.String("advertise", "", "")
 	peers := flag.String("peers", "", "")
+	flag.Bool("bootstrap", false, "")
 	data := flag.String("data", "", "")
 	lose := flag.Bool("unsafe-lose-unsynced", false, "")
 	flag.String("log-format", "", "")

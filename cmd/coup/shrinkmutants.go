@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -183,36 +184,27 @@ func shortFacts(file, text string) (lines int, check, remarks string, err error)
 	return len(parsed.Lines), check, remarks, nil
 }
 
-// makeShort has the program with the bug find a failing run and cut it down.
+// makeShort has the program with the bug find a failing run and cut it down. Where that leaves too much, or nothing, a
+// scenario that is there already and fails by the bug is cut down instead.
 func (c *campaign) makeShort(ctx context.Context, m mutants.Mutant, binary, sound, file string) error {
-	budget := defaultShrinkBudget
-	if c.budget > 0 {
-		budget = c.budget
+	shrunk, err := c.cut(ctx, binary, sound, append([]string{"--first", strconv.FormatUint(c.seed, 10)}, m.Sweep...)...)
+	how := fmt.Sprintf("Cut from %s lines%s in %.0f s: %s. Of %d failing runs %d fail when they are played by hand.",
+		count(shrunk.Before), shrunk.drawn(), shrunk.Took.Seconds(), shrunk.Source, shrunk.Failed, shrunk.Replayed)
+	if err != nil || len(shrunk.Lines) > shrink.Short {
+		before := "No run of it could be cut down"
+		if err == nil {
+			before = fmt.Sprintf("Of a run %d lines were left", len(shrunk.Lines))
+		}
+		known, knownErr := c.cutKnown(ctx, binary, sound)
+		switch {
+		case knownErr != nil && err != nil:
+			return errors.Join(err, knownErr)
+		case knownErr == nil && (err != nil || len(known.Lines) < len(shrunk.Lines)):
+			shrunk = known
+			how = fmt.Sprintf("Cut from %d lines%s in %.0f s: %s. %s.", known.Before, known.drawn(), known.Took.Seconds(), known.Source, before)
+		}
 	}
-	bounded, cancel := context.WithTimeout(ctx, m.Budget+3*budget+sweepGrace)
-	defer cancel()
-	arguments := append([]string{
-		"shrink", "--json", "--workers", "1", "--first", strconv.FormatUint(c.seed, 10), "--budget", budget.String(), "--against", sound,
-	}, m.Sweep...)
-	run := exec.CommandContext(bounded, binary, arguments...)
-	var output, complaint bytes.Buffer
-	run.Stdout, run.Stderr = &output, &complaint
-	if err := run.Run(); err != nil {
-		lines := strings.Split(strings.TrimSpace(complaint.String()), "\n")
-		return fmt.Errorf("not shrunk: %w: %s", err, lines[len(lines)-1])
-	}
-	var shrunk shrunkFile
-	if err := json.Unmarshal(output.Bytes(), &shrunk); err != nil {
-		return fmt.Errorf("not shrunk: %w", err)
-	}
-	drawn := ""
-	if shrunk.Drawn {
-		drawn = ", some of them drawn"
-	}
-	text := shrunk.Shrunk.Scenario(
-		fmt.Sprintf("Seeded bug %s, against %s.", m.Name, m.Rule),
-		fmt.Sprintf("Cut from %s lines%s in %.0f s: %s. Of %d failing runs %d fail when they are played by hand.",
-			count(shrunk.Before), drawn, shrunk.Took.Seconds(), shrunk.Source, shrunk.Failed, shrunk.Replayed))
+	text := shrunk.Shrunk.Scenario(fmt.Sprintf("Seeded bug %s, against %s.", m.Name, m.Rule), how)
 	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 		return fmt.Errorf("write the scenario: %w", err)
 	}
@@ -220,6 +212,65 @@ func (c *campaign) makeShort(ctx context.Context, m mutants.Mutant, binary, soun
 		return fmt.Errorf("write the scenario: %w", err)
 	}
 	return c.excuse(ctx, sound, file)
+}
+
+// drawn says so where lines were drawn.
+func (s *shrunkFile) drawn() string {
+	if s.Drawn {
+		return ", some of them drawn,"
+	}
+	return ""
+}
+
+// cut has a program with a bug cut down what the arguments name.
+func (c *campaign) cut(ctx context.Context, binary, sound string, arguments ...string) (shrunk shrunkFile, err error) {
+	budget := defaultShrinkBudget
+	if c.budget > 0 {
+		budget = c.budget
+	}
+	bounded, cancel := context.WithTimeout(ctx, 3*budget+sweepGrace)
+	defer cancel()
+	workers := strconv.Itoa(max(1, runtime.GOMAXPROCS(0)/c.jobs))
+	run := exec.CommandContext(bounded, binary, append([]string{"shrink", "--json", "--workers", workers, "--budget", budget.String(), "--against", sound}, arguments...)...)
+	var output, complaint bytes.Buffer
+	run.Stdout, run.Stderr = &output, &complaint
+	if err := run.Run(); err != nil {
+		lines := strings.Split(strings.TrimSpace(complaint.String()), "\n")
+		return shrunk, fmt.Errorf("not shrunk: %w: %s", err, lines[len(lines)-1])
+	}
+	if err := json.Unmarshal(output.Bytes(), &shrunk); err != nil {
+		return shrunk, fmt.Errorf("not shrunk: %w", err)
+	}
+	return shrunk, nil
+}
+
+// mostKnown bounds how many scenarios are tried.
+const mostKnown = 4
+
+// cutKnown cuts down the shortest of the scenarios that are there already and break a rule by the bug.
+func (c *campaign) cutKnown(ctx context.Context, binary, sound string) (best shrunkFile, err error) {
+	results, err := playIn(ctx, binary, allScenarios, c.scenarios)
+	if err != nil {
+		return best, err
+	}
+	results = slices.DeleteFunc(results, func(r scenario.Result) bool {
+		return r.Check == "" || strings.HasPrefix(scenarioName(r.File, c.scenarios), shrunkFolder+"/")
+	})
+	slices.SortFunc(results, func(a, b scenario.Result) int { return a.Lines - b.Lines })
+	err = errors.New("no scenario breaks a rule by the bug")
+	for _, r := range results[:min(mostKnown, len(results))] {
+		shrunk, failure := c.cut(ctx, binary, sound, r.File)
+		switch {
+		case failure != nil && best.Lines == nil:
+			err = failure
+		case failure == nil && (best.Lines == nil || len(shrunk.Lines) < len(best.Lines)):
+			best, err = shrunk, nil
+		}
+		if best.Lines != nil && len(best.Lines) <= shrink.Short {
+			break
+		}
+	}
+	return best, err
 }
 
 // excuse marks the lines that only the bug makes possible.

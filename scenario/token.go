@@ -88,16 +88,6 @@ func ends(c byte) bool {
 	return c == ' ' || c == '\t' || c == '\r' || c == '"' || c == '#' || strings.IndexByte(marks, c) >= 0
 }
 
-// quote writes a text so that it is read as one token, and not as a word of the language.
-func quote(text string) string {
-	if text == "" || isOperation(text) || strings.IndexFunc(text, func(r rune) bool {
-		return !unicode.IsLetter(r) && !unicode.IsDigit(r) && r != '-' && r != '_' && r != '.'
-	}) >= 0 {
-		return strconv.Quote(text)
-	}
-	return text
-}
-
 // nearest is the one of several words that is near to a wrong one; empty when none is.
 func nearest(wrong string, words []string) string {
 	best, least := "", 1+len(wrong)/3

@@ -18,6 +18,7 @@ import (
 
 	"coup/checker"
 	"coup/mutants"
+	"coup/page"
 	"coup/sweep"
 )
 
@@ -128,7 +129,7 @@ func (c *campaign) simulate(ctx context.Context, t *terminal) (err error) {
 		len(chosen)-survived-flagged, survived, flagged, time.Since(begun).Round(time.Second))
 	if c.write != "" {
 		rows[0] = append([]string{"mutant", "rule", "known from"}, rows[0][1:]...)
-		if err := writePage(c.write, "Seeded bugs", "mutants", "`coup mutants --env sim --write docs/mutants.md` measures this and writes it here.", c.page(rows, matrix)); err != nil {
+		if err := page.Write(c.write, "Seeded bugs", "mutants", "`coup mutants --env sim --write docs/mutants.md` measures this and writes it here.", c.page(rows, matrix)); err != nil {
 			return err
 		}
 	}
@@ -172,10 +173,10 @@ on one core: until any check caught it, with what clients see alone, and with wh
 owes alone. The figures are runs of about 2,000 operations; - stands for not seen within a sixth of the
 mutant's budget.
 
-`, c.seed) + markdown(rows) + `
+`, c.seed) + page.Table(rows) + `
 With each bug built in, these scenarios of the folder ` + c.scenarios + ` fail, and no others. Without any, none does.
 
-` + markdown(matrix)
+` + page.Table(matrix)
 }
 
 // some names a few of many.

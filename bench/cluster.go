@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"syscall"
-	"time"
 )
 
 // cluster is processes of one product, with a folder of their own.
@@ -19,7 +19,8 @@ type cluster struct {
 
 type node struct {
 	address
-	command *exec.Cmd // nil while it is dead
+	command *exec.Cmd     // nil while it is dead
+	ended   chan struct{} // closed when command has ended
 }
 
 // start starts a cluster in a new folder below dir and waits until its nodes agree on a leader. It is
@@ -68,7 +69,11 @@ func (c *cluster) run(n *node) error {
 	if err := command.Start(); err != nil {
 		return fmt.Errorf("start %s %s: %w", c.product.name(), n.name, err)
 	}
-	n.command = command
+	n.command, n.ended = command, make(chan struct{})
+	go func() {
+		defer close(n.ended)
+		_ = command.Wait() // why it ended, its log says
+	}()
 	return nil
 }
 
@@ -81,7 +86,7 @@ func (n *node) kill() error {
 	if errors.Is(err, os.ErrProcessDone) {
 		err = nil
 	}
-	_ = n.command.Wait() // says that it was killed
+	<-n.ended
 	n.command = nil
 	return err
 }
@@ -116,12 +121,22 @@ func (c *cluster) agreement(ctx context.Context) (*node, error) {
 		if err == nil {
 			return leader, nil
 		}
-		select {
-		case <-time.After(pollInterval):
-		case <-ctx.Done():
+		if wait(ctx, pollInterval) != nil || c.lost() {
 			return nil, errors.Join(fmt.Errorf("%d nodes of %s do not agree: %w", len(c.nodes), c.product.name(), err), c.lastWords())
 		}
 	}
+}
+
+// lost tells whether a node has ended by itself.
+func (c *cluster) lost() bool {
+	return slices.ContainsFunc(c.nodes, func(n *node) bool {
+		select {
+		case <-n.ended:
+			return n.command != nil
+		default:
+			return false
+		}
+	})
 }
 
 func applied(round map[*node]standing, mark uint64) error {

@@ -48,6 +48,11 @@ func (m *measurement) add(other measurement) {
 
 func (m *measurement) perSecond() float64 { return float64(m.latency.TotalCount()) / m.took.Seconds() }
 
+// cpuEach is the nodes' processor time for one operation, in microseconds.
+func (m *measurement) cpuEach() float64 {
+	return float64(m.cpu.Microseconds()) / float64(m.latency.TotalCount())
+}
+
 func (m *measurement) quantile(q float64) time.Duration {
 	return time.Duration(m.latency.ValueAtQuantile(q)) * time.Microsecond
 }

@@ -87,8 +87,8 @@ func (m *measurer) round(ctx context.Context, c *cluster) error {
 			return err
 		}
 		name := c.product.name()
-		m.say("%-8s  %d nodes, %3d clients, %-5s  %6.0f/s  p50 %sms  p99 %sms", name, what.nodes, what.clients, what.operation,
-			measured.perSecond(), milliseconds(measured.quantile(50)), milliseconds(measured.quantile(99)))
+		m.say("%-8s  %d nodes, %3d clients, %-5s  %6.0f/s  p50 %sms  p99 %sms  %.0fµs of processor time each", name, what.nodes, what.clients, what.operation,
+			measured.perSecond(), milliseconds(measured.quantile(50)), milliseconds(measured.quantile(99)), measured.cpuEach())
 		if m.loaded[name][what] == nil {
 			m.loaded[name][what] = &measurement{}
 		}

@@ -80,9 +80,7 @@ func (m *measurer) cost() [][]string {
 	for _, c := range m.cells {
 		row := c.row()
 		row = append(row, m.beside(hundredths, func(p string) float64 { return m.loaded[p][c].cpu.Seconds() })...)
-		row = append(row, m.beside(whole, func(p string) float64 {
-			return float64(m.loaded[p][c].cpu.Microseconds()) / float64(m.loaded[p][c].latency.TotalCount())
-		})...)
+		row = append(row, m.beside(whole, func(p string) float64 { return m.loaded[p][c].cpuEach() })...)
 		row = append(row, m.beside(whole, func(p string) float64 { return megabytes(m.loaded[p][c].memory.node) })...)
 		row = append(row, m.beside(whole, func(p string) float64 { return megabytes(m.loaded[p][c].memory.sum) })...)
 		rows = append(rows, row)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -28,6 +29,7 @@ type measurement struct {
 	latency *hdrhistogram.Histogram // of what succeeded, in microseconds
 	took    time.Duration
 	cpu     time.Duration // of all nodes together
+	asking  time.Duration // processor time of the clients, which share this process
 	memory  memory
 }
 
@@ -43,14 +45,18 @@ func (m *measurement) add(other measurement) {
 	m.latency.Merge(other.latency)
 	m.took += other.took
 	m.cpu += other.cpu
+	m.asking += other.asking
 	m.memory = m.memory.or(other.memory)
 }
 
 func (m *measurement) perSecond() float64 { return float64(m.latency.TotalCount()) / m.took.Seconds() }
 
-// cpuEach is the nodes' processor time for one operation, in microseconds.
-func (m *measurement) cpuEach() float64 {
-	return float64(m.cpu.Microseconds()) / float64(m.latency.TotalCount())
+// cpuEach is the nodes' processor time for one operation, in microseconds; askingEach is the clients'.
+func (m *measurement) cpuEach() float64    { return m.each(m.cpu) }
+func (m *measurement) askingEach() float64 { return m.each(m.asking) }
+
+func (m *measurement) each(d time.Duration) float64 {
+	return float64(d.Microseconds()) / float64(m.latency.TotalCount())
 }
 
 func (m *measurement) quantile(q float64) time.Duration {
@@ -148,7 +154,13 @@ func (l load) once(ctx context.Context, c *cluster, what cell) (m measurement, e
 		return m, err // each has connected, or could not
 	}
 	m.latency = newHistogram()
-	before, err := c.processorTime()
+	used := func() (nodes, clients time.Duration, err error) {
+		if nodes, err = c.processorTime(); err == nil {
+			clients, err = processorTime(os.Getpid())
+		}
+		return nodes, clients, err
+	}
+	nodes, clients, err := used()
 	if err != nil {
 		return m, err
 	}
@@ -156,8 +168,8 @@ func (l load) once(ctx context.Context, c *cluster, what cell) (m measurement, e
 	begun := time.Now()
 	err = l.ask(ctx, connections, func() bool { return time.Since(begun) < l.duration }, what.operation, m.latency)
 	m.took = time.Since(begun)
-	after, cpuErr := c.processorTime()
-	m.cpu = after - before
+	nodesAfter, clientsAfter, cpuErr := used()
+	m.cpu, m.asking = nodesAfter-nodes, clientsAfter-clients
 	var memErr error
 	m.memory, memErr = peak()
 	return m, errors.Join(err, cpuErr, memErr)

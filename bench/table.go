@@ -23,7 +23,11 @@ write is synced to disk on a majority, every read is linearizable. Each row is %
 
 `, m.load.keys, m.load.valueSize, m.rounds, m.load.duration)
 		b.WriteString(page.Table(m.speed()))
-		b.WriteString("\nWhat the nodes used meanwhile, processor time of all together, and memory at most. It includes the files that a\nnode maps, as etcd does its database.\n\n")
+		b.WriteString(`
+What was used meanwhile: processor time of all nodes together, and of the clients, which have the processors to share
+with them; memory of nodes at most, with the files that they map, as etcd does its database.
+
+`)
 		b.WriteString(page.Table(m.cost()))
 	}
 	if m.idle > 0 {
@@ -76,11 +80,12 @@ func (m *measurer) speed() [][]string {
 }
 
 func (m *measurer) cost() [][]string {
-	rows := [][]string{m.heading([]string{"operation", "nodes", "clients"}, "CPU s", "CPU µs/op", "RSS MB of a node", "RSS MB of all")}
+	rows := [][]string{m.heading([]string{"operation", "nodes", "clients"}, "CPU s", "CPU µs/op", "client CPU µs/op", "RSS MB of a node", "RSS MB of all")}
 	for _, c := range m.cells {
 		row := c.row()
 		row = append(row, m.beside(hundredths, func(p string) float64 { return m.loaded[p][c].cpu.Seconds() })...)
 		row = append(row, m.beside(whole, func(p string) float64 { return m.loaded[p][c].cpuEach() })...)
+		row = append(row, m.beside(whole, func(p string) float64 { return m.loaded[p][c].askingEach() })...)
 		row = append(row, m.beside(whole, func(p string) float64 { return megabytes(m.loaded[p][c].memory.node) })...)
 		row = append(row, m.beside(whole, func(p string) float64 { return megabytes(m.loaded[p][c].memory.sum) })...)
 		rows = append(rows, row)

@@ -96,6 +96,7 @@ var examples = map[string][]string{
 	"check":     {"check cluster.hasLeader and leader.log.lastIndex >= 1"},
 	"client":    {"client write colour green", "tick 5", "client read colour"},
 	"try":       {"crash leader", "try client foo expecting leader"},
+	"perhaps":   {"perhaps client foo at follower"},
 	"set":       {"set follower.leaderTimeout to 0"},
 	"let":       {"let old be leader", "isolate old", "tick until old.state is not leader"},
 	"campaign":  {"campaign follower", "tick 3"},

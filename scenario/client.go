@@ -145,7 +145,7 @@ func (s *stage) target(at *selector) (int, error) {
 }
 
 // operations are what clients ask for, by the word that begins each.
-var operations = []string{"write", "cas", "delete", "read", "add", "remove", "promote", "demote", "transfer", "step", "snapshot", "open", "close", "retry"}
+var operations = []string{"write", "cas", "delete", "read", "add", "remove", "promote", "demote", "transfer", "step", "snapshot", "truncate", "open", "close", "retry"}
 
 func isOperation(word string) bool { return slices.Contains(operations, word) }
 
@@ -246,6 +246,8 @@ func (p *parser) operation() (operation, error) {
 		return order("step down", func(_ *stage, r *replica.Replica) error { return r.StepDown() }), p.expect("down")
 	case "snapshot":
 		return order("snapshot", func(_ *stage, r *replica.Replica) error { return r.TakeSnapshot() }), nil
+	case "truncate":
+		return order("truncate", func(_ *stage, r *replica.Replica) error { return r.Truncate() }), nil
 	case "open":
 		return p.openSession()
 	case "close":

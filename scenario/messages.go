@@ -3,6 +3,7 @@ package scenario
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"coup/raftnode/raft"
@@ -69,6 +70,46 @@ type filter struct {
 	from, to []raft.NodeID // nil for whoever
 }
 
+// nth is which of several messages a line means.
+type nth struct {
+	number int  // from 1
+	newest bool // counted from the newest
+}
+
+// nth takes "2nd", "last" or "2nd last"; nothing is the oldest.
+func (p *parser) nth() (w nth) {
+	w.number = 1
+	if p.more() && !p.tokens[p.at].quoted {
+		if n, ok := ordinal(p.tokens[p.at].text); ok {
+			w.number = n
+			p.at++
+		}
+	}
+	w.newest = p.accept("last")
+	return w
+}
+
+// ordinal is the number of a word such as 2nd.
+func ordinal(word string) (n int, ok bool) {
+	if len(word) < 3 || !slices.Contains([]string{"st", "nd", "rd", "th"}, word[len(word)-2:]) {
+		return 0, false
+	}
+	n, err := strconv.Atoi(word[:len(word)-2])
+	return n, err == nil && n > 0
+}
+
+// of is the message that is meant, of several, oldest first.
+func (w nth) of(found []uint64) (number uint64, ok bool) {
+	at := w.number - 1
+	if w.newest {
+		at = len(found) - w.number
+	}
+	if at < 0 || at >= len(found) {
+		return 0, false
+	}
+	return found[at], true
+}
+
 // messages takes a kind, and from whom to whom.
 func (p *parser) messages() (m messages, err error) {
 	var names []string
@@ -78,15 +119,24 @@ func (p *parser) messages() (m messages, err error) {
 	if !p.more() {
 		return m, p.wanted("a kind of message", names...)
 	}
-	m.word = p.tokens[p.at].text
-	var ok bool
-	if m.kind, ok = messageKind(m.word); !ok || p.tokens[p.at].quoted {
-		return m, p.wanted("a kind of message", names...)
+	if m.word = "message"; !p.peek("among") && !p.peek("from") && !p.peek("to") {
+		m.word = p.tokens[p.at].text
+		var ok bool
+		if m.kind, ok = messageKind(m.word); !ok || p.tokens[p.at].quoted {
+			return m, p.wanted("a kind of message", names...)
+		}
+		p.at++
 	}
-	p.at++
 	for {
 		var into **selector
 		switch {
+		case m.from == nil && m.to == nil && p.accept("among"):
+			s, err := p.nodes()
+			if err != nil {
+				return m, err
+			}
+			m.from, m.to = &s, &s
+			return m, nil
 		case m.from == nil && p.accept("from"):
 			into = &m.from
 		case m.to == nil && p.accept("to"):
@@ -104,6 +154,9 @@ func (p *parser) messages() (m messages, err error) {
 
 func (m messages) String() string {
 	text := m.word
+	if m.from != nil && m.from == m.to {
+		return text + " among " + m.from.String()
+	}
 	if m.from != nil {
 		text += " from " + m.from.String()
 	}

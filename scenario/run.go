@@ -51,8 +51,8 @@ func (sc *Scenario) Run(o Options) *Result {
 // survive plays all lines. A node that panics, which only a bug can bring about, ends the scenario.
 func (sc *Scenario) survive(s *stage) (err error) {
 	defer func() {
-		if p := recover(); p != nil {
-			err = &Error{File: sc.File, Line: s.line, Column: 1, Text: fmt.Sprintf("panic: %v", p)}
+		if s.failed = s.failure(recover()); s.failed != nil && (s.hand == nil || s.hand.Err() == nil) && s.failed.Check != s.expected {
+			err = &Error{File: sc.File, Line: s.line, Column: 1, Text: fmt.Sprintf("%s: %s", s.failed.Check, s.failed.Text)}
 		}
 	}()
 	return sc.play(s)
@@ -60,9 +60,8 @@ func (sc *Scenario) survive(s *stage) (err error) {
 
 // conclude takes what the scenario came to.
 func (r *Result) conclude(s *stage, err error) {
-	var failure *sim.Failure
-	if s.hand != nil && errors.As(s.hand.Err(), &failure) {
-		r.Check = failure.Check
+	if s.failed != nil {
+		r.Check = s.failed.Check
 	}
 	var placed *Error
 	switch {
@@ -96,20 +95,26 @@ func (sc *Scenario) play(s *stage) error {
 		}
 	}
 	last := &sc.Lines[len(sc.Lines)-1]
-	for ticks := 0; len(s.deferred) > 0 && ticks < defaultWithin && !s.broken(); ticks++ {
-		s.tick()
-	}
-	if !s.unhealed && !s.options.Unhealed {
-		s.hand.Sent = nil
-		s.hand.Release()
-		if s.hand.Settle() != nil {
-			return sc.broken(s, last, "after the last line and healing: ")
-		}
+	if !s.conclude() {
+		return sc.broken(s, last, "after the last line and healing: ")
 	}
 	if s.expected != "" {
 		return sc.at(last, fmt.Errorf("%s was to be broken, and is not", s.expected))
 	}
 	return nil
+}
+
+// conclude plays what is owed after the last line, and tells whether it was given.
+func (s *stage) conclude() bool {
+	for ticks := 0; len(s.deferred) > 0 && ticks < defaultWithin && !s.broken(); ticks++ {
+		s.tick()
+	}
+	if s.unhealed || s.options.Unhealed {
+		return !s.broken()
+	}
+	s.hand.Sent = nil
+	s.hand.Release()
+	return s.hand.Settle() == nil
 }
 
 // broken is the error of a world that failed, unless that is what was expected.

@@ -296,7 +296,7 @@ func TestWhatALineTells(t *testing.T) {
 func TestComplete(t *testing.T) {
 	s := session(t, append(elected[:5:5], "new client bob", "let old be leader")...)
 	for line, want := range map[string]string{
-		"":                             "new tick check client try set let campaign cut isolate partition heal drop hold duplicate delay deliver release give crash start wipe pause resume fail hang flush corrupt print end help ls get undo history save load settle quit",
+		"":                             "new tick check client try perhaps set let campaign cut isolate partition heal drop hold duplicate delay deliver release give crash start wipe pause resume fail hang flush corrupt print end help ls get undo history save load settle quit",
 		"t":                            "tick try",
 		"tick u":                       "until",
 		"tick until le":                "leader.",

@@ -30,6 +30,8 @@ type stage struct {
 	spent      int
 	heard      func(who int, r *response) // if not nil, is told of each answer
 
+	failed *sim.Failure // how the world failed, if it did
+
 	out      strings.Builder
 	expected string // the check that is to fail
 	unhealed bool   // nothing is owed at the end

@@ -3,6 +3,7 @@ package scenario
 import (
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -35,9 +36,10 @@ func verbs() []verb {
 		{"client", []string{
 			"client [NAME] VALUE {VALUE} [at NODE]", "client [NAME] write KEY VALUE | cas KEY OLD NEW | delete KEY", "client [NAME] read [KEY] [by lease | by follower | stale]",
 			"client [NAME] open session [for N ticks] | close session | retry", "client [NAME] add NODES [as learner | as read-only] {and CHANGE}", "client [NAME] remove | promote | demote NODES {and CHANGE}",
-			"client [NAME] transfer to NODE | step down | snapshot",
+			"client [NAME] transfer to NODE | step down | snapshot | truncate",
 		}, "Asks a node for something: the leader, unless `at` says whom. Plain words are commands that write the key data, one after another. A refusal at once fails the scenario: see try.", parseClient},
 		{"try", []string{"try STATEMENT [expecting TEXT]"}, "Plays a statement that must fail, with an error that contains the text.", parseTry},
+		{"perhaps", []string{"perhaps STATEMENT"}, "Plays a statement that may fail: one that only a bug makes possible.", parsePerhaps},
 		{"set", []string{"set NAME to VALUE"}, "Changes something that can be changed: see `help names`.", parseSet},
 		{"let", []string{"let WORD be NAME", "let WORD be NODES"}, "Remembers a value, or who some nodes are now, under a word.", parseLet},
 		{"campaign", []string{"campaign NODES"}, "Has nodes campaign at once: their time-out is over, and their clock ticks.", parseCampaign},
@@ -50,9 +52,9 @@ func verbs() []verb {
 		{"hold", messageUsage("hold"), "Keeps messages from arriving until they are delivered or released.", parseHold},
 		{"duplicate", messageUsage("duplicate"), "Has messages arrive twice.", parseDuplicate},
 		{"delay", []string{"delay next [N] MESSAGES by N", "delay every MESSAGES by N"}, "Has messages take so many ticks more.", parseDelay},
-		{"deliver", []string{"deliver MESSAGES", "deliver last MESSAGES", "deliver all [MESSAGES]"}, "Brings the oldest message of a kind, the newest, or all until there is none, held or not.", parseDeliver},
+		{"deliver", []string{"deliver MESSAGES", "deliver [Nth] [last] MESSAGES", "deliver all [MESSAGES]"}, "Brings the oldest message of a kind, the 2nd, the last or the 2nd last, or all until there is none, held or not: `append`, `append from 0 to 1`, or `append among 0,1`.", parseDeliver},
 		{"release", []string{"release [MESSAGES]"}, "Ends the holding of messages under way.", parseRelease},
-		{"give", []string{"give up NODES to NODES"}, "Has what nodes asked others, and that has no answer yet, time out.", parseGiveUp},
+		{"give", []string{"give up NODES to NODES", "give up oldest NODES to NODES"}, "Has what nodes asked others, and that has no answer yet, time out; or the oldest of it.", parseGiveUp},
 
 		{"crash", []string{"crash NODES [keeping N]", "crash NODE before WRITE", "crash NODE after WRITE"},
 			"Ends processes at once. What their disks have not finished is lost, but for the first N writes. Or ends one in the middle of its next write: before it is durable, or after, before anything is said of it.", parseCrash},
@@ -72,7 +74,7 @@ func verbs() []verb {
 }
 
 func messageUsage(verb string) []string {
-	return []string{verb + " MESSAGES", verb + " all MESSAGES", verb + " next [N] MESSAGES", verb + " every MESSAGES"}
+	return []string{verb + " [Nth] [last] MESSAGES", verb + " all MESSAGES", verb + " next [N] MESSAGES", verb + " every MESSAGES"}
 }
 
 func find(name string) *verb {
@@ -100,7 +102,7 @@ var clusterSettings = []struct {
 	doc         string
 	set         func(*sim.HandOptions, int)
 }{
-	{"seed", 0, 1 << 30, "of all that is drawn, such as time-outs", func(o *sim.HandOptions, n int) { o.Seed = uint64(n) }},
+	{"seed", 0, math.MaxInt, "of all that is drawn, such as time-outs", func(o *sim.HandOptions, n int) { o.Seed = uint64(n) }},
 	{"electionTicks", 2, 1000, "the shortest time-out of a follower; default 10", func(o *sim.HandOptions, n int) { o.ElectionTicks = n }},
 	{"heartbeatTicks", 1, 999, "a leader's interval between heartbeats; default 2", func(o *sim.HandOptions, n int) { o.HeartbeatTicks = n }},
 	{"snapshotEvery", 0, 1 << 30, "how many entries are applied from one snapshot to the next; default 0, only on request", func(o *sim.HandOptions, n int) { o.Snapshots.Every = uint64(n) }},
@@ -301,7 +303,9 @@ func parseCheck(p *parser) (func(*stage) error, error) {
 
 // canFail are the verbs that can be tried.
 func canFail() []string {
-	return slices.DeleteFunc(verbNames(), func(v string) bool { return v == "cluster" || v == "try" || v == "end" || v == "expect" })
+	return slices.DeleteFunc(verbNames(), func(v string) bool {
+		return v == "cluster" || v == "try" || v == "perhaps" || v == "end" || v == "expect"
+	})
 }
 
 func parseTry(p *parser) (func(*stage) error, error) {
@@ -338,6 +342,26 @@ func parseTry(p *parser) (func(*stage) error, error) {
 		case !strings.Contains(err.Error(), expected):
 			return fmt.Errorf("it fails with %q, which does not contain %q", err, expected)
 		}
+		return nil
+	}, nil
+}
+
+func parsePerhaps(p *parser) (func(*stage) error, error) {
+	if !p.more() {
+		return nil, p.wanted("a statement", canFail()...)
+	}
+	v := find(p.tokens[p.at].text)
+	if v == nil || !slices.Contains(canFail(), v.name) {
+		return nil, p.wanted("a verb that can fail", canFail()...)
+	}
+	p.at++
+	do, err := v.parse(p)
+	if err != nil {
+		return nil, err
+	}
+	return func(s *stage) error {
+		// What it came to is not what the scenario is about.
+		_ = do(s)
 		return nil
 	}, nil
 }

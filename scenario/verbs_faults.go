@@ -156,7 +156,8 @@ func parseHeal(p *parser) (func(*stage) error, error) {
 // which says which messages a statement means.
 type which struct {
 	messages
-	all  bool // that are under way, and not the oldest alone
+	nth
+	all  bool // that are under way, and not one alone
 	left int  // of those that leave from now on: how many, -1 for every; 0 for those under way
 }
 
@@ -173,6 +174,9 @@ func (p *parser) which() (w which, err error) {
 				return w, err
 			}
 		}
+	}
+	if !w.all && w.left == 0 {
+		w.nth = p.nth()
 	}
 	w.messages, err = p.messages()
 	return w, err
@@ -194,11 +198,12 @@ func (p *parser) treatment(treatment sim.Treatment, now func(*stage, uint64)) (f
 			return nil
 		}
 		found := s.matching(f)
-		if len(found) == 0 && !w.all {
-			return s.noSuch(w.messages)
-		}
 		if !w.all {
-			found = found[:1]
+			one, ok := w.of(found)
+			if !ok {
+				return s.noSuch(w.messages)
+			}
+			found = []uint64{one}
 		}
 		for _, number := range found {
 			if err := s.crowded(); err != nil {
@@ -251,9 +256,9 @@ func parseDelay(p *parser) (func(*stage) error, error) {
 }
 
 func parseDeliver(p *parser) (func(*stage) error, error) {
-	all, last := p.accept("all"), false
+	all, which := p.accept("all"), nth{}
 	if !all {
-		last = p.accept("last")
+		which = p.nth()
 	}
 	m := messages{word: "message"}
 	if !all || p.more() && !p.peek("expecting") {
@@ -270,15 +275,11 @@ func parseDeliver(p *parser) (func(*stage) error, error) {
 		if all {
 			return s.deliverAll(f)
 		}
-		found := s.matching(f)
-		switch {
-		case len(found) == 0:
+		number, ok := which.of(s.matching(f))
+		if !ok {
 			return s.noSuch(m)
-		case last:
-			s.hand.Deliver(found[len(found)-1])
-		default:
-			s.hand.Deliver(found[0])
 		}
+		s.hand.Deliver(number)
 		return nil
 	}, nil
 }
@@ -304,6 +305,10 @@ func parseGiveUp(p *parser) (func(*stage) error, error) {
 	if err := p.expect("up"); err != nil {
 		return nil, err
 	}
+	giveUp := (*sim.Hand).GiveUp
+	if p.accept("oldest") {
+		giveUp = (*sim.Hand).GiveUpOldest
+	}
 	from, err := p.nodes()
 	if err != nil {
 		return nil, err
@@ -320,7 +325,7 @@ func parseGiveUp(p *parser) (func(*stage) error, error) {
 		tos, err := s.pick(to)
 		for _, i := range froms {
 			for _, j := range tos {
-				s.hand.GiveUp(i, j)
+				giveUp(s.hand, i, j)
 			}
 		}
 		return err

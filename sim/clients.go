@@ -136,6 +136,7 @@ func (w *World) arriveRequest(id uint64) {
 		return
 	}
 	c.taken = true
+	w.options.Script.serves(n, c)
 	w.arrive(n, work{kind: workCall, id: id})
 }
 
@@ -156,14 +157,22 @@ func (w *World) serve(n *node, id uint64) {
 		status, answer, refusal := server.Outcome(n.id, key, read, r, err)
 		n.say(out{kind: outAnswer, ref: w.clients.reply(reply{call: id, status: status, answer: answer, refusal: refusal})})
 	}
-	switch value := c.op.Value.(type) {
-	case nil:
+	if command, changes := c.command(); changes {
+		n.replica.Propose(command, done)
+	} else {
 		n.replica.Read(c.op.Key, c.how, done)
-	case history.Int:
-		n.replica.Propose(fsm.Command{Op: fsm.Write, Key: c.op.Key, Value: text(int64(value))}, done)
-	case history.Pair:
-		n.replica.Propose(fsm.Command{Op: fsm.CAS, Key: c.op.Key, Expect: text(value[0]), Value: text(value[1])}, done)
 	}
+}
+
+// command is what the call asks for. A read is none.
+func (c *call) command() (command fsm.Command, changes bool) {
+	switch value := c.op.Value.(type) {
+	case history.Int:
+		return fsm.Command{Op: fsm.Write, Key: c.op.Key, Value: text(int64(value))}, true
+	case history.Pair:
+		return fsm.Command{Op: fsm.CAS, Key: c.op.Key, Expect: text(value[0]), Value: text(value[1])}, true
+	}
+	return fsm.Command{}, false
 }
 
 // countRead counts how reads are answered.

@@ -291,6 +291,7 @@ func (d *disk) crash(dice *dice) error {
 			d.world.reached.TornWrites++
 		}
 	}
+	d.world.options.Script.crashed(d.node, pending-kept)
 	for i := range d.journal[n : n+kept] {
 		d.journal[n+i].durable = d.world.now
 	}

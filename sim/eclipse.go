@@ -211,7 +211,9 @@ func (w *World) dark(eclipse uint64) {
 	default:
 		if heirs := w.others(others, w.nodes[e.eager]); len(heirs) > 0 && !leader.waits {
 			// Where it comes to that, the message to the heir begins the dark; where not, nothing was done.
-			w.arrive(leader, work{kind: workTransfer, ref: int32(w.find(pickNode(&e.dice, heirs)))})
+			heir := w.find(pickNode(&e.dice, heirs))
+			w.options.Script.transfers(leader, heir)
+			w.arrive(leader, work{kind: workTransfer, ref: int32(heir)})
 			e.stage, e.lull = stageNone, 0
 			return
 		}

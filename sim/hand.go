@@ -271,6 +271,22 @@ func (h *Hand) GiveUp(from, to int) {
 	h.passed()
 }
 
+// GiveUpOldest has the oldest of these alone time out, as time would have it.
+func (h *Hand) GiveUpOldest(from, to int) {
+	var oldest *request
+	for i := range h.network.requests {
+		r := &h.network.requests[i]
+		if r.id != 0 && r.node == h.nodes[from] && r.to == to && !r.answered && (oldest == nil || r.id < oldest.id) {
+			oldest = r
+		}
+	}
+	if oldest != nil {
+		oldest.answered = true
+		h.arrive(oldest.node, work{kind: workTimeout, id: oldest.id})
+		h.passed()
+	}
+}
+
 // Cut says whether the link from one node to another loses everything.
 func (h *Hand) Cut(from, to int, cut bool) {
 	if l := h.network.link(from, to); l.cut != cut {

@@ -26,6 +26,7 @@ func (w *World) spoil(n *node) {
 	}
 	w.crash(n)
 	n.damaged = n.disk.damage(&t.dice)
+	w.options.Script.happens(n, "corrupt")
 	w.trace.note(w.now, "disk has a flipped bit", n, uint64(len(n.damaged)))
 	w.tell(n, actionlog.Action{Kind: actionlog.Disk, Text: "a bit flips: " + n.damaged})
 }

@@ -358,6 +358,7 @@ func (w *World) newcomer(now raft.Configuration, readOnly bool) raft.NodeID {
 // arriveAsk has a node asked for a change.
 func (w *World) arriveAsk(n *node, id uint64) {
 	if n.alive() {
+		w.scriptAsk(n, id)
 		w.arrive(n, work{kind: workAsk, id: id})
 	} else {
 		w.resolve(id)
@@ -469,6 +470,7 @@ func (w *World) wipe(n *node) {
 	n.disk, n.joins, n.killed = newDisk(w, n), true, false
 	n.lost, n.damaged = false, ""
 	w.check.Wipe(n.id)
+	w.options.Script.happens(n, "wipe")
 	w.trace.note(w.now, "wiped", n, 0)
 	w.tell(n, actionlog.Action{Kind: actionlog.Disk, Text: "wiped"})
 }

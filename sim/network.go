@@ -143,6 +143,7 @@ func (w *World) expireRequest() {
 	d.head++
 	r := w.network.request(id)
 	r.answered = true
+	w.options.Script.givesUp(r)
 	w.trace.note(w.now, "timeout", r.node, id>>slotBits)
 	w.arrive(r.node, work{kind: workTimeout, id: id})
 }
@@ -151,6 +152,7 @@ func (w *World) expireRequest() {
 func (w *World) tellUnreachable(id uint64) {
 	if r := w.network.request(id); r != nil && !r.answered {
 		r.answered = true
+		w.options.Script.misses(r)
 		w.trace.note(w.now, "unreachable", r.node, id>>slotBits)
 		w.arrive(r.node, work{kind: workUnreachable, id: id})
 	}
@@ -205,6 +207,7 @@ func (w *World) post(i int32) {
 	}
 	to := w.nodes[l.to]
 	l.life, l.term = to.life, to.term
+	w.options.Script.leaves(l)
 	hold := w.stir(&l.m, l.from, l.to)
 	if !net.link(l.from, l.to).open(w.now) {
 		w.tellMessage(actionlog.Lose, nil, &l.m, "the link is cut")
@@ -275,11 +278,13 @@ func (w *World) deliver(i int32) {
 			net.drop(i)
 			return
 		}
+		w.options.Script.arrives(to, l)
 		w.arrive(to, work{kind: workMessage, ref: i})
 		return
 	}
 	if r := net.request(l.m.ID); r != nil && r.node == to && !r.answered {
 		r.answered = true
+		w.options.Script.arrives(to, l)
 		w.arrive(to, work{kind: workAnswer, ref: i, id: l.m.ID})
 		return
 	}

@@ -188,12 +188,17 @@ func (w *World) tick(n *node) {
 func (w *World) tickNow(n *node) {
 	w.trace.mix(uint64(w.now) ^ uint64(n.index))
 	if !n.idle() {
+		w.options.Script.ticks(n)
 		n.missed = min(n.missed+1, maxMissedTicks)
 		return
 	}
+	script := w.options.Script
+	script.ticks(n)
+	role, term := n.replica.Core().Role(), n.replica.Core().Term()
 	n.begin()
 	n.replica.Tick()
 	w.process(n)
+	script.ticked(n, role, term)
 }
 
 // arrive gives work to a process that lives, at once or for when it runs on.
@@ -304,6 +309,7 @@ func (w *World) process(n *node) {
 		return
 	}
 	n.waits = true
+	w.options.Script.waits(n)
 	w.leave(n, n.early)
 	life := uint64(n.life)
 	if n.doom == doomBeforeSync {
@@ -341,6 +347,7 @@ func (w *World) flushed(n *node) {
 	n.tellAwaited()
 	switch n.doom {
 	case doomBetweenMessages:
+		w.options.Script.flushes(n)
 		w.leave(n, w.trouble.dice.below(len(n.said)+1))
 		fallthrough
 	case doomBeforeMessages:
@@ -348,6 +355,7 @@ func (w *World) flushed(n *node) {
 		w.crash(n)
 		return
 	}
+	w.options.Script.flushes(n)
 	n.waits = false
 	w.judge(n)
 	w.leave(n, len(n.said))
@@ -374,6 +382,7 @@ func (w *World) wake(n *node) {
 // pause stops a process, for one of two reasons.
 func (w *World) pause(n *node, why *bool) {
 	*why = true
+	w.options.Script.pauses(n)
 	w.reached.Pauses++
 	w.trace.note(w.now, "pauses", n, 0)
 	w.tell(n, actionlog.Action{Kind: actionlog.Pause})
@@ -381,6 +390,7 @@ func (w *World) pause(n *node, why *bool) {
 
 func (w *World) resume(n *node, why *bool) {
 	*why = false
+	w.options.Script.resumes(n)
 	w.trace.note(w.now, "goes on", n, uint64(n.missed))
 	w.tell(n, actionlog.Action{Kind: actionlog.Resume})
 	w.schedule(event{at: w.now, kind: evFlush, node: uint8(n.index), id: uint64(n.life)})
@@ -398,6 +408,7 @@ func (w *World) crash(n *node) {
 	if n.busy > w.now {
 		w.reached.CrashesInWrite++
 	}
+	w.options.Script.crashes(n)
 	w.trace.note(w.now, "crashes", n, uint64(len(n.said)))
 	w.tell(n, actionlog.Action{Kind: actionlog.Crash, Text: n.crashes()})
 	w.bury(n)
@@ -453,6 +464,7 @@ func (w *World) bury(n *node) {
 // die ends a process that cannot go on. Only a disk that fails is a reason, and the end of its reign where that
 // was asked for.
 func (w *World) die(n *node, err error) {
+	w.options.Script.dies(n, err)
 	w.trace.note(w.now, "dies", n, 0)
 	n.died = err
 	w.tell(n, actionlog.Action{Kind: actionlog.Stop, Text: err.Error()})
@@ -478,7 +490,9 @@ func (w *World) restart(n *node) error {
 		return fmt.Errorf("sim: %s runs already", n.id)
 	}
 	again := n.life > 0
+	w.options.Script.starts(n)
 	err := w.start(n)
+	w.options.Script.started(n, err)
 	var corrupt *store.CorruptionError
 	switch {
 	case err == nil:

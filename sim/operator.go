@@ -100,14 +100,18 @@ func (w *World) obey(n *node, o order) {
 	switch o {
 	case orderTransfer:
 		voters := n.replica.Core().Configuration().Voters
-		if err = n.replica.Transfer(pickNode(&w.operators.dice, voters)); err == nil {
+		to := pickNode(&w.operators.dice, voters)
+		w.options.Script.orders(n, o, to)
+		if err = n.replica.Transfer(to); err == nil {
 			w.reached.Transfers++
 		}
 	case orderStepDown:
+		w.options.Script.orders(n, o, "")
 		if err = n.replica.StepDown(); err == nil {
 			w.reached.StepDowns++
 		}
 	case orderSnapshot:
+		w.options.Script.orders(n, o, "")
 		err = n.replica.TakeSnapshot()
 	}
 	w.tellOrder(n, o, err)

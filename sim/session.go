@@ -83,6 +83,9 @@ func (w *World) serveSession(n *node) {
 	if sent.Op == 0 {
 		return
 	}
+	script := w.options.Script
+	script.sends(n, &sent)
+	client := script.sender()
 	n.replica.Propose(sent, func(r replica.Result, err error) {
 		if err != nil || s.dice.below(10) == 0 {
 			return
@@ -92,6 +95,7 @@ func (w *World) serveSession(n *node) {
 			if s.id == 0 {
 				w.reached.Sessions++
 				s.id, s.sequence, s.answered = r.Session, 0, true
+				script.opens(client, s.id)
 			}
 		case sent.Session != s.id:
 		case r.Code == fsm.SessionExpired:

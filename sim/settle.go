@@ -28,6 +28,7 @@ const probeKey = "settle"
 // term (L4). What it finds missing is
 // a *Failure, as Err tells from then on.
 func (w *World) Settle() error {
+	w.options.Script.end()
 	w.heal()
 	election := 2 * time.Duration(w.options.ElectionTicks) * w.options.Tick
 	if !w.within(leaderWithin*election, func() bool { return w.leader() != nil }) {

@@ -107,6 +107,7 @@ func (w *World) readStale(n *node) {
 		return
 	}
 	key := p.keys[p.dice.below(len(p.keys))]
+	w.options.Script.readsStale(n, key)
 	w.judgeStale(n, key, n.replica.Stale(key))
 }
 

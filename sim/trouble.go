@@ -191,6 +191,7 @@ func (w *World) happen(what int) {
 	if what >= troubleEmpty {
 		n := w.nodes[what-troubleEmpty]
 		n.disk.full = false
+		w.options.Script.fills(n, false)
 		w.tell(n, actionlog.Action{Kind: actionlog.Disk, Text: "has space again"})
 		return
 	}
@@ -221,6 +222,7 @@ func (w *World) happen(what int) {
 	case troubleFull:
 		if t.fill > 0 {
 			n.disk.full = true
+			w.options.Script.fills(n, true)
 			w.tell(n, actionlog.Action{Kind: actionlog.Disk, Text: "full"})
 			w.reached.FullDisks++
 			w.schedule(event{at: w.now + t.dice.long(10*time.Millisecond, 3*time.Second), kind: evTrouble, ref: int32(troubleEmpty + n.index)})

@@ -41,6 +41,9 @@ type Options struct {
 	// Actions is told all that happens; nil for none. It changes nothing of what happens.
 	Actions func(actionlog.Action)
 
+	// Script, if not nil, takes down what comes to the nodes. It changes nothing of what happens.
+	Script *Script
+
 	// plant takes the place of what a node's process is given: for tests that must find what is wrong with it.
 	plant func(*node, store.Store, bus.Bus) (store.Store, bus.Bus)
 	// hand, if not nil, drives the world, with settings.
@@ -156,6 +159,7 @@ func New(o Options) (*World, error) {
 		w.Close()
 		return nil, w.failure
 	}
+	o.Script.begin(w)
 	w.beginTrouble()
 	w.beginMembership()
 	w.beginOperators()

@@ -182,7 +182,7 @@ func (o Options) patience() time.Duration {
 // for ever within one step lets no time pass, and no interrupt through. It is the sweep's last.
 func (s *sweep) watch(ctx context.Context, seed uint64) outcome {
 	ended := make(chan outcome, 1)
-	go func() { ended <- s.run(ctx, seed) }()
+	go func() { ended <- s.run(ctx, seed, nil) }()
 	patience := time.NewTimer(s.patience())
 	defer patience.Stop()
 	select {
@@ -263,8 +263,8 @@ func (r *Result) add(o outcome) {
 	}
 }
 
-// run does the run of a seed.
-func (o Options) run(ctx context.Context, seed uint64) (out outcome) {
+// run does the run of a seed. The script, if not nil, takes it down.
+func (o Options) run(ctx context.Context, seed uint64, script *sim.Script) (out outcome) {
 	run := o.shape(seed)
 	out.seed = seed
 	fail := func(verdict checker.Verdict, check, text string) {
@@ -276,7 +276,7 @@ func (o Options) run(ctx context.Context, seed uint64) (out outcome) {
 			fail(verdict, check, fmt.Sprintf("panic: %v", p))
 		}
 	}()
-	world, err := NewWorld(run.Options, o.Only == Linearizability || o.Only == Liveness, nil)
+	world, err := newWorld(run.Options, o.Only == Linearizability || o.Only == Liveness, nil, script)
 	if err != nil {
 		fail(checker.Harness, checker.NameHarness, err.Error())
 		return out

@@ -47,8 +47,11 @@ is did not pass.`,
 			if c.mutants, err = chooseMutants(c.dir, names); err != nil {
 				return &usageError{err}
 			}
-			if c.quick && c.write != "" {
-				return &usageError{errors.New("--write: the page needs all columns, so not with --quick")}
+			if c.shrink || c.play {
+				if c.environment != simulated || c.jobs < 1 || c.budget < 0 {
+					return &usageError{errors.New("--shrink and --play are for --env sim, with --jobs of at least 1")}
+				}
+				return c.shortScenarios(cmd.Context(), newTerminal(os.Stdout))
 			}
 			if c.environment == simulated {
 				return c.simulate(cmd.Context(), newTerminal(os.Stdout))
@@ -66,12 +69,14 @@ is did not pass.`,
 	flags.StringVar(&seed, "seed", "", "seed of the first run; drawn when not given")
 	flags.StringVar(&c.dir, "dir", "mutants", "folder of the patches")
 	flags.StringVar(&c.results, "results", "", "folder that keeps the runs; none are kept when not given")
-	flags.BoolVar(&c.quick, "quick", false, "in sim: until any check catches a mutant, and no more; the page needs it all")
+	flags.BoolVar(&c.quick, "quick", false, "in sim: until any check catches a mutant, and no more")
 	flags.IntVar(&c.jobs, "jobs", runtime.GOMAXPROCS(0), "in sim: mutants at a time, each on one core")
 	flags.DurationVar(&c.budget, "budget", 0, "in sim: how long a mutant is looked for by each check; its own budget when not given")
 	flags.IntVar(&c.benignSeeds, "benign-seeds", 300, "in sim: how many runs must not flag a benign mutant, and the program as it is")
+	flags.BoolVar(&c.shrink, "shrink", false, "in sim: cut a run that each mutant fails down to a scenario in the folder mutants of --scenarios, and play it; see coup shrink")
+	flags.BoolVar(&c.play, "play", false, "in sim: play these scenarios, each of which must fail with its mutant and pass without it, and nothing else")
 	flags.StringVar(&c.scenarios, "scenarios", "scenario/testdata", "in sim: folder of scenarios, of which at least one must fail with each bug")
-	flags.StringVar(&c.write, "write", "", "in sim: page to write the table into, between its markers")
+	flags.StringVar(&c.write, "write", "", "in sim: page to write the tables into, between their markers; with --quick only that of the scenarios")
 	return cmd
 }
 
@@ -107,6 +112,8 @@ type campaign struct {
 	scenarios   string // folder
 	write       string
 	quick       bool
+	shrink      bool
+	play        bool
 }
 
 // attempt is how the runs against one node came out.

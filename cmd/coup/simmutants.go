@@ -100,7 +100,7 @@ func (c *campaign) simulate(ctx context.Context, t *terminal) (err error) {
 	}
 	t.Printf("  without any bug nothing is found in %s runs, and no scenario fails\n\n", count(c.benignSeeds))
 	rows := [][]string{{"mutant", "caught by", "runs", "after", "clients alone", "liveness alone"}}
-	matrix := [][]string{{"mutant", "scenarios that fail"}}
+	matrix := [][]string{{"mutant", "fail", "which"}}
 	var unplayed []string
 	t.Printf("  %-34s %-16s %5s %7s  %13s  %14s  %s\n", "mutant", "caught by", "runs", "after", "clients alone", "liveness alone", "scenarios that fail")
 	survived, flagged := 0, 0
@@ -116,7 +116,7 @@ func (c *campaign) simulate(ctx context.Context, t *terminal) (err error) {
 		}
 		row := s.row()
 		rows = append(rows, append([]string{s.mutant.Name, s.mutant.Rule, s.mutant.Source}, row[1:]...))
-		matrix = append(matrix, []string{s.mutant.Name, strings.Join(s.failing, ", ")})
+		matrix = append(matrix, []string{s.mutant.Name, strconv.Itoa(len(s.failing)), many(s.failing)})
 		if wrong := s.unplayed(c.scenarios); wrong != "" {
 			unplayed = append(unplayed, wrong)
 		}
@@ -128,8 +128,14 @@ func (c *campaign) simulate(ctx context.Context, t *terminal) (err error) {
 	t.Printf("\n%d caught, %d survived, %d flagged without cause; %v\n",
 		len(chosen)-survived-flagged, survived, flagged, time.Since(begun).Round(time.Second))
 	if c.write != "" {
+		line := "`coup mutants --env sim --write docs/mutants.md` plays all scenarios with each bug built in, and writes here which fail."
+		if err := page.Write(c.write, "Seeded bugs", "scenarios", line, c.matrixPage(matrix)); err != nil {
+			return err
+		}
+	}
+	if c.write != "" && !c.quick {
 		rows[0] = append([]string{"mutant", "rule", "known from"}, rows[0][1:]...)
-		if err := page.Write(c.write, "Seeded bugs", "mutants", "`coup mutants --env sim --write docs/mutants.md` measures this and writes it here.", c.page(rows, matrix)); err != nil {
+		if err := page.Write(c.write, "Seeded bugs", "mutants", "`coup mutants --env sim --write docs/mutants.md` measures this and writes it here.", c.page(rows)); err != nil {
 			return err
 		}
 	}
@@ -167,16 +173,28 @@ func (s specimen) row() []string {
 }
 
 // page is the table as Markdown.
-func (c *campaign) page(rows, matrix [][]string) string {
+func (c *campaign) page(rows [][]string) string {
 	return fmt.Sprintf(`Each row is a patch in the folder mutants, built into the simulator and swept over seeds, from seed %d on,
 on one core: until any check caught it, with what clients see alone, and with what a healthy cluster
 owes alone. The figures are runs of about 2,000 operations; - stands for not seen within a sixth of the
 mutant's budget.
 
-`, c.seed) + page.Table(rows) + `
-With each bug built in, these scenarios of the folder ` + c.scenarios + ` fail, and no others. Without any, none does.
+`, c.seed) + page.Table(rows)
+}
+
+// matrixPage tells which scenarios fail with which bug.
+func (c *campaign) matrixPage(matrix [][]string) string {
+	return `With each bug built in, these scenarios of the folder ` + c.scenarios + ` fail, by their names. Without any, none does.
 
 ` + page.Table(matrix)
+}
+
+// many names those that fail; of very many the first, for they say little.
+func many(names []string) string {
+	if len(names) > 12 {
+		return strings.Join(names[:8], ", ") + fmt.Sprintf(" and %d more", len(names)-8)
+	}
+	return strings.Join(names, ", ")
 }
 
 // some names a few of many.

@@ -525,14 +525,16 @@ func TestFrozenFollowerCostsNoMemory(t *testing.T) {
 	if _, err := os.Stat("/proc/self/status"); err != nil {
 		t.Skip("needs /proc: ", err)
 	}
-	c := startCluster(t, 3, quick...)
+	c := startCluster(t, 3, append(quick, "--tick", "200ms")...) // a busy disk must not cost the leader its office
 	leader := c.leader(t, "")
 	frozen := c.nodes[map[bool]string{true: "n1", false: "n2"}[leader != "n1"]]
 	write := func(megabytes int) {
 		value := strings.Repeat("v", 256<<10)
 		for i := range 4 * megabytes {
-			_, err := c.client.Write(t.Context(), leader, fmt.Sprint("k", i%8), value)
-			require.NoError(t, err)
+			eventually(t, func() bool {
+				_, err := c.client.Write(t.Context(), leader, fmt.Sprint("k", i%8), value)
+				return err == nil
+			})
 		}
 	}
 	write(40)

@@ -145,8 +145,9 @@ type Replica struct {
 	known     raft.Configuration
 	tell      func(raft.Configuration) // nil for none
 
-	snapshots Snapshots
-	taking    *taking
+	snapshots  Snapshots
+	taking     *taking
+	truncating bool // an operator wants it
 
 	tick      uint64 // length of a tick in milliseconds
 	sinceTime uint64 // ticks since the log's time was last proposed
@@ -429,6 +430,9 @@ func (r *Replica) noteMembers() {
 	r.members = index
 	before := r.known
 	r.known = r.core.Configuration()
+	if r.known.Equal(before) {
+		return // a truncated log begins with it
+	}
 	r.log.Info("configuration", "index", index, "configuration", r.known)
 	if r.tell != nil {
 		r.tell(r.known)

@@ -36,6 +36,12 @@ func (r *Replica) TakeSnapshot() error {
 
 // keepSnapshots begins a snapshot when one is due, and goes on with the one that is being taken.
 func (r *Replica) keepSnapshots() error {
+	if r.truncating {
+		r.truncating = false
+		if err := r.truncate(0, 0); err != nil {
+			return err
+		}
+	}
 	if r.taking == nil {
 		if !r.snapshotDue() {
 			return nil
@@ -79,12 +85,25 @@ func (r *Replica) publish(s raft.Snapshot) error {
 	r.core.Snapshotted(s)
 	r.record.took(s)
 	r.log.Info("snapshot taken", "index", s.Index, "term", s.Term, "chunks", s.Chunks)
-	return r.truncate()
+	return r.truncate(r.snapshots.Keep, r.snapshots.Spare)
+}
+
+// ErrNothingToTruncate refuses to truncate a log that holds nothing that the latest snapshot covers.
+var ErrNothingToTruncate = errors.New("replica: the log holds nothing that the latest snapshot covers")
+
+// Truncate has the next Process drop all of the log that the latest snapshot covers, also what peers may still need: they
+// are sent the snapshot instead. Errors: ErrNothingToTruncate.
+func (r *Replica) Truncate() error {
+	if r.core.Truncatable(0, 0) <= r.core.BaseIndex() {
+		return ErrNothingToTruncate
+	}
+	r.truncating = true
+	return nil
 }
 
 // truncate drops the part of the log that the snapshot covers and that nobody needs.
-func (r *Replica) truncate() error {
-	to := r.core.Truncatable(r.snapshots.Keep, r.snapshots.Spare)
+func (r *Replica) truncate(keep, spare uint64) error {
+	to := r.core.Truncatable(keep, spare)
 	if to <= r.core.BaseIndex() {
 		return nil
 	}

@@ -11,10 +11,10 @@ FUZZTIME ?= 10s
 # Packages with goroutines of their own, tested under the race detector.
 RACE = ./raftnode/... ./workload/... ./checker/... ./results/... ./runner/... ./nemesis/... ./cluster/... ./sweep/...
 
-.PHONY: help build verify run sweep scenarios fuzz test race lint mutants bench image clean
+.PHONY: help build verify run sweep scenarios fuzz test race lint mutants bench bench-peers image clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## the two static binaries, in bin/
 	go build -trimpath -o bin/ ./cmd/...
@@ -55,6 +55,10 @@ mutants: build ## seeded bugs: each must be caught, and the real node must pass 
 bench: build ## throughput of nodes without faults, and of the simulator; writes docs/performance.md
 	bin/coup bench --env netns --nodes 5 --clients 32 --write docs/performance.md
 	bin/coup bench --env sim --write docs/performance.md
+
+bench-peers: build ## raftnode beside etcd, in turns; writes docs/performance.md
+	cd bench && go build -trimpath -o ../bin/etcd go.etcd.io/etcd/server/v3 && go build -trimpath -o ../bin/peers .
+	bin/peers --write docs/performance.md
 
 image: build ## the node's image, coup/raftnode
 	docker build -t coup/raftnode -f docker/Dockerfile bin

@@ -4,14 +4,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/sys/unix"
 
+	"coup/page"
 	"coup/runner"
 )
 
@@ -91,7 +89,7 @@ func bench(cmd *cobra.Command, o runner.BenchOptions, env, write string) error {
 	if err := os.RemoveAll(o.Dir); err != nil {
 		return err
 	}
-	machine, err := describeMachine(filepath.Dir(o.Dir))
+	machine, err := page.Machine(filepath.Dir(o.Dir))
 	if err != nil {
 		return err
 	}
@@ -103,67 +101,14 @@ func bench(cmd *cobra.Command, o runner.BenchOptions, env, write string) error {
 	if write == "" {
 		return nil
 	}
-	return writePage(write, "Performance", "bench", "`make bench` measures this and writes it here.", page(o, environment.name, machine, rows))
+	return page.Write(write, "Performance", "bench", "`make bench` measures this and writes it here.", throughput(o, environment.name, machine, rows))
 }
 
-// page is the table as Markdown.
-func page(o runner.BenchOptions, environment, machine string, rows [][]string) string {
+// throughput is the table as Markdown.
+func throughput(o runner.BenchOptions, environment, machine string, rows [][]string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%d nodes (%s), %d clients in a closed loop for %v a phase, values of %d bytes, every write\nsynced to disk on a majority. %s.\n\n",
 		o.Nodes, environment, o.Clients, o.Duration, o.ValueSize, machine)
-	b.WriteString(markdown(rows))
+	b.WriteString(page.Table(rows))
 	return b.String()
-}
-
-// describeMachine tells what the figures were measured on; dir is where the nodes' data was.
-func describeMachine(dir string) (string, error) {
-	var uname unix.Utsname
-	if err := unix.Uname(&uname); err != nil {
-		return "", fmt.Errorf("ask for the kernel's version: %w", err)
-	}
-	fsync, err := measureFsync(dir)
-	if err != nil {
-		return "", fmt.Errorf("measure fsync: %w", err)
-	}
-	return fmt.Sprintf("%s, %d CPUs, Linux %s, fsync of 4 KiB takes %s (median of %d)",
-		cpuModel(), runtime.NumCPU(), unix.ByteSliceToString(uname.Release[:]), latency(fsync), fsyncs), nil
-}
-
-func cpuModel() string {
-	info, err := os.ReadFile("/proc/cpuinfo")
-	if err == nil {
-		for line := range strings.Lines(string(info)) {
-			if name, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(name) == "model name" {
-				return strings.TrimSpace(value)
-			}
-		}
-	}
-	return runtime.GOARCH
-}
-
-// fsyncs is how many are measured.
-const fsyncs = 101
-
-// measureFsync is the median time of appending 4 KiB to a file and syncing it.
-func measureFsync(dir string) (time.Duration, error) {
-	file, err := os.CreateTemp(dir, "coup-fsync-")
-	if err != nil {
-		return 0, err
-	}
-	defer os.Remove(file.Name())
-	defer file.Close()
-	block := make([]byte, 4096)
-	var took []time.Duration
-	for range fsyncs {
-		begun := time.Now()
-		if _, err := file.Write(block); err != nil {
-			return 0, err
-		}
-		if err := file.Sync(); err != nil {
-			return 0, err
-		}
-		took = append(took, time.Since(begun))
-	}
-	slices.Sort(took)
-	return took[len(took)/2], nil
 }

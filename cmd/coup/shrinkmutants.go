@@ -19,6 +19,7 @@ import (
 
 	"coup/checker"
 	"coup/mutants"
+	"coup/page"
 	"coup/scenario"
 	"coup/shrink"
 )
@@ -98,7 +99,7 @@ func (c *campaign) concludeShort(t *terminal, all []shortened) error {
 		len(all)-failed-missing, len(all), short, shrink.Short)
 	t.Printf("\n%s\n", summary)
 	if c.write != "" {
-		if err := writePage(c.write, "Shrinking", "shrunk", "`coup mutants --env sim --play --write docs/shrinking.md` measures this and writes it here.", summary+"\n\n"+markdown(rows)); err != nil {
+		if err := page.Write(c.write, "Shrinking", "shrunk", "`coup mutants --env sim --play --write docs/shrinking.md` measures this and writes it here.", summary+"\n\n"+page.Table(rows)); err != nil {
 			return err
 		}
 	}

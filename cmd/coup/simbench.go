@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"coup/nemesis"
+	"coup/page"
 	"coup/runner"
 	"coup/sim"
 	"coup/sweep"
@@ -61,7 +62,7 @@ func benchSimulator(ctx context.Context, t *terminal, duration time.Duration, wr
 		{"share of the invariants", share(invariants)},
 		{"share of the checks of histories", share(histories)},
 	}
-	machine := fmt.Sprintf("%s, %d CPUs, %d at work", cpuModel(), runtime.NumCPU(), runtime.GOMAXPROCS(0))
+	machine := fmt.Sprintf("%s, %d CPUs, %d at work", page.CPU(), runtime.NumCPU(), runtime.GOMAXPROCS(0))
 	t.Printf("\n%s\n  %s\n", t.table(rows), machine)
 	if write == "" {
 		return nil
@@ -70,8 +71,8 @@ func benchSimulator(ctx context.Context, t *terminal, duration time.Duration, wr
 all along, with all invariants checked after every step of every node and the history at the end.
 %s.
 
-`, count(checked.Runs), machine) + markdown(rows)
-	return writePage(write, "Performance", "simulator", "`make bench` measures the simulator, too.", text)
+`, count(checked.Runs), machine) + page.Table(rows)
+	return page.Write(write, "Performance", "simulator", "`make bench` measures the simulator, too.", text)
 }
 
 // processorTime is what this process has used so far.

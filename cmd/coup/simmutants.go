@@ -18,6 +18,7 @@ import (
 
 	"coup/checker"
 	"coup/mutants"
+	"coup/page"
 	"coup/sweep"
 )
 
@@ -128,13 +129,13 @@ func (c *campaign) simulate(ctx context.Context, t *terminal) (err error) {
 		len(chosen)-survived-flagged, survived, flagged, time.Since(begun).Round(time.Second))
 	if c.write != "" {
 		line := "`coup mutants --env sim --write docs/mutants.md` plays all scenarios with each bug built in, and writes here which fail."
-		if err := writePage(c.write, "Seeded bugs", "scenarios", line, c.matrixPage(matrix)); err != nil {
+		if err := page.Write(c.write, "Seeded bugs", "scenarios", line, c.matrixPage(matrix)); err != nil {
 			return err
 		}
 	}
 	if c.write != "" && !c.quick {
 		rows[0] = append([]string{"mutant", "rule", "known from"}, rows[0][1:]...)
-		if err := writePage(c.write, "Seeded bugs", "mutants", "`coup mutants --env sim --write docs/mutants.md` measures this and writes it here.", c.page(rows)); err != nil {
+		if err := page.Write(c.write, "Seeded bugs", "mutants", "`coup mutants --env sim --write docs/mutants.md` measures this and writes it here.", c.page(rows)); err != nil {
 			return err
 		}
 	}
@@ -178,14 +179,14 @@ on one core: until any check caught it, with what clients see alone, and with wh
 owes alone. The figures are runs of about 2,000 operations; - stands for not seen within a sixth of the
 mutant's budget.
 
-`, c.seed) + markdown(rows)
+`, c.seed) + page.Table(rows)
 }
 
 // matrixPage tells which scenarios fail with which bug.
 func (c *campaign) matrixPage(matrix [][]string) string {
 	return `With each bug built in, these scenarios of the folder ` + c.scenarios + ` fail, by their names. Without any, none does.
 
-` + markdown(matrix)
+` + page.Table(matrix)
 }
 
 // many names those that fail; of very many the first, for they say little.

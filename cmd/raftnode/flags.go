@@ -40,7 +40,7 @@ type flags struct {
 	atMaxReign                            string
 	promotionLag, snapshotChunkBytes      int
 	snapshotEvery, snapshotKeep           uint64
-	actionLog                             string
+	actionLog, pprof                      string
 }
 
 // settings are what a node is started with, checked.
@@ -65,6 +65,7 @@ type settings struct {
 	snapshots                  replica.Snapshots
 
 	actionLog string // file; empty for none
+	pprof     string // address; empty for none
 	log       *slog.Logger
 }
 
@@ -99,6 +100,7 @@ func (f *flags) register(s *pflag.FlagSet) {
 	s.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
 	s.StringVar(&f.logFormat, "log-format", "text", "text or json")
 	s.StringVar(&f.actionLog, "action-log", "", "file that all the node does is appended to, one JSON object a line (default: none)")
+	s.StringVar(&f.pprof, "pprof", "", "address at which Go's profiler is served, as 127.0.0.1:6060; not for strangers (default: none)")
 	s.BoolVar(&f.loseUnsynced, "unsafe-lose-unsynced", false, "for tests: keep un-synced writes in the process, so that they die with it")
 }
 
@@ -109,7 +111,7 @@ func (f *flags) settings() (settings, error) {
 		listenHTTP: f.listenHTTP, listenBus: f.listenBus, listenGossip: f.listenGossip,
 		tick: f.tick, requestTimeout: f.requestTimeout,
 		electionTicks: f.electionTicks, heartbeatTicks: f.heartbeatTicks, loseUnsynced: f.loseUnsynced,
-		actionLog: f.actionLog,
+		actionLog: f.actionLog, pprof: f.pprof,
 	}
 	if err := checkID(f.id); err != nil {
 		return s, fmt.Errorf("--id: %w", err)
@@ -129,6 +131,11 @@ func (f *flags) settings() (settings, error) {
 		}
 		if err != nil {
 			return s, fmt.Errorf("--%s: %w", l.flag, err)
+		}
+	}
+	if f.pprof != "" {
+		if _, _, err := net.SplitHostPort(f.pprof); err != nil {
+			return s, fmt.Errorf("--pprof: %w", err)
 		}
 	}
 	if err := f.place(&s, own); err != nil {

@@ -44,6 +44,15 @@ func run(ctx context.Context, s settings) (err error) {
 		return fmt.Errorf("HTTP API: %w", err)
 	}
 	defer clients.Close()
+	if s.pprof != "" {
+		profiling, err := net.Listen("tcp", s.pprof)
+		if err != nil {
+			return fmt.Errorf("profiler: %w", err)
+		}
+		server := profiles()
+		go server.Serve(profiling)
+		defer server.Close()
+	}
 	where := &places{started: s.peers, log: s.log}
 	g, err := gossip.Start(gossipOptions(s, where.seeds))
 	if err != nil {

@@ -5,6 +5,7 @@ package server
 import (
 	"context"
 	"errors"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -161,6 +162,8 @@ func (l *Loop) Run(ctx context.Context, r Replica, ticks Ticks) error {
 				l.leaders.Add(1)
 			}
 		}
+		// Whoever is about to ask gets to join the batch.
+		runtime.Gosched()
 		batch := l.take()
 		for _, a := range batch.answers {
 			a.call.finish(a.m, a.err)

@@ -1,4 +1,6 @@
-package main
+// Package page puts measured figures into the pages of this repository: as tables, between markers, with
+// what they were measured on.
+package page
 
 import (
 	"fmt"
@@ -6,9 +8,9 @@ import (
 	"strings"
 )
 
-// writePage puts text between the markers of a page that bear the name. A page that is missing is
+// Write puts text between the markers of a page that bear the name. A page that is missing is
 // made, with a title and a line above the markers; markers that are missing are put at its end.
-func writePage(path, title, name, line, text string) error {
+func Write(path, title, name, line, text string) error {
 	begin, end := fmt.Sprintf("<!-- %s: begin -->", name), fmt.Sprintf("<!-- %s: end -->", name)
 	old, err := os.ReadFile(path)
 	if os.IsNotExist(err) {
@@ -28,9 +30,9 @@ func writePage(path, title, name, line, text string) error {
 	return os.WriteFile(path, []byte(before+begin+"\n"+text+end+after), 0o644)
 }
 
-// markdown is a table as Markdown: the first row is the heading, the first column to the left, and the
+// Table is a table as Markdown: the first row is the heading, the first column to the left, and the
 // others to the right.
-func markdown(rows [][]string) string {
+func Table(rows [][]string) string {
 	var b strings.Builder
 	for i, row := range rows {
 		cells := make([]string, len(row))

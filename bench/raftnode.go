@@ -1,0 +1,57 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"coup/raftnode/client"
+)
+
+// raftnode is the node of this repository.
+type raftnode struct{ binary string }
+
+func (raftnode) name() string { return "raftnode" }
+
+func (r raftnode) command(node address, all []address) []string {
+	var peers []string
+	for _, a := range all {
+		peers = append(peers, fmt.Sprintf("%s=127.0.0.1:%d/%d/%d", a.name, a.peers, a.clients, a.third))
+	}
+	return []string{r.binary, "--id", node.name, "--peers", strings.Join(peers, ","), "--bootstrap", "--data", node.dir,
+		"--listen-http", node.client(), "--listen-bus", node.peer(), "--listen-gossip", loopback(node.third)}
+}
+
+func (raftnode) connect(node address) (connection, error) {
+	c, err := client.New(map[string]string{node.name: "http://" + node.client()}, client.Options{Timeout: -1})
+	return raftnodeConnection{c, node.name}, err
+}
+
+// raftnodeConnection knows one node only, so that no request moves on to another.
+type raftnodeConnection struct {
+	client *client.Client
+	node   string
+}
+
+func (c raftnodeConnection) write(ctx context.Context, key, value string) error {
+	_, err := c.client.Write(ctx, c.node, key, value)
+	return err
+}
+
+func (c raftnodeConnection) read(ctx context.Context, key string) (string, error) {
+	result, err := c.client.Read(ctx, c.node, key)
+	if err == nil && !result.Found {
+		err = fmt.Errorf("%s is absent", key)
+	}
+	return result.Value, err
+}
+
+func (c raftnodeConnection) standing(ctx context.Context) (standing, error) {
+	s, err := c.client.Status(ctx, c.node)
+	return standing{self: string(s.ID), leader: string(s.Leader), applied: s.Applied}, err
+}
+
+func (c raftnodeConnection) close() error {
+	c.client.Close()
+	return nil
+}

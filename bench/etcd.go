@@ -12,7 +12,10 @@ import (
 )
 
 // etcd is the store of the same name, as it is without a flag beyond those that say who is where.
-type etcd struct{ binary string }
+type etcd struct {
+	binary string
+	shared int // connections for all clients; 0 for one each
+}
 
 func (etcd) name() string { return "etcd" }
 
@@ -37,6 +40,13 @@ func (e etcd) command(node address, all []address) []string {
 		"--listen-client-urls", "http://" + node.client(), "--advertise-client-urls", "http://" + node.client(),
 		"--listen-peer-urls", "http://" + node.peer(), "--initial-advertise-peer-urls", "http://" + node.peer(),
 		"--initial-cluster", strings.Join(cluster, ","), "--initial-cluster-state", "new"}
+}
+
+func (e etcd) connections(clients int) int {
+	if e.shared == 0 {
+		return clients
+	}
+	return min(e.shared, clients)
 }
 
 func (etcd) connect(node address) (connection, error) {

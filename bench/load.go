@@ -111,24 +111,28 @@ func (l load) preload(ctx context.Context, c *cluster) error {
 	return errors.Join(failures...)
 }
 
-// connectLeader makes connections to the leader.
-func (c *cluster) connectLeader(ctx context.Context, n int) (connections []connection, closing func(), err error) {
+// connectLeader gives each client its connection to the leader.
+func (c *cluster) connectLeader(ctx context.Context, clients int) (connections []connection, closing func(), err error) {
 	leader, err := c.agreement(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
+	var own []connection
 	closing = func() {
-		for _, connection := range connections {
+		for _, connection := range own {
 			connection.close()
 		}
 	}
-	for range n {
+	for range c.product.connections(clients) {
 		connection, err := c.product.connect(leader.address)
 		if err != nil {
 			closing()
 			return nil, nil, err
 		}
-		connections = append(connections, connection)
+		own = append(own, connection)
+	}
+	for client := range clients {
+		connections = append(connections, own[client%len(own)])
 	}
 	return connections, closing, nil
 }
@@ -175,7 +179,7 @@ func (l load) once(ctx context.Context, c *cluster, what cell) (m measurement, e
 	return m, errors.Join(err, cpuErr, memErr)
 }
 
-// ask has every connection ask in a closed loop, once at least and as long as more says so.
+// ask has a client on every connection of the list ask in a closed loop, once at least and as long as more says so.
 func (l load) ask(ctx context.Context, connections []connection, more func() bool, operation string, all *hdrhistogram.Histogram) error {
 	var mu sync.Mutex
 	var failures []error

@@ -55,7 +55,7 @@ type options struct {
 	raftnode, etcd, dir, write string
 	nodes, clients             []int
 	operations                 []string
-	rounds                     int
+	rounds, etcdConnections    int
 	load                       load
 	kills                      int
 	idle                       time.Duration
@@ -89,7 +89,8 @@ nodes use. Both have their own settings, and sync every write to disk on a major
 	flags.StringVar(&o.dir, "dir", os.TempDir(), "where the nodes' folders are made, and removed at the end")
 	flags.StringVar(&o.write, "write", "", "page to write the tables into, between its markers")
 	flags.IntSliceVar(&o.nodes, "nodes", []int{3, 5}, "sizes of the clusters; the death of a leader and idle nodes are measured with the last")
-	flags.IntSliceVar(&o.clients, "clients", []int{1, 32, 64, 256}, "numbers of clients, each with a connection and one operation at a time; none to leave out the load")
+	flags.IntSliceVar(&o.clients, "clients", []int{1, 32, 64, 256}, "numbers of clients, each with one operation at a time; none to leave out the load")
+	flags.IntVar(&o.etcdConnections, "etcd-connections", 16, "connections that etcd's clients share, since gRPC carries many requests at a time; 0 for one each, as raftnode's have")
 	flags.StringSliceVar(&o.operations, "operations", []string{write, read}, "what clients do: write, read")
 	flags.IntVar(&o.rounds, "rounds", 2, "how often raftnode and etcd take turns; the rounds of a cell are added")
 	flags.DurationVar(&o.load.duration, "duration", o.load.duration, "how long a cell is measured in each round")
@@ -113,6 +114,7 @@ func (o *options) check() error {
 		{"nodes", len(o.nodes) > 0 && within(o.nodes, 1, 9), "a list of numbers from 1 to 9"},
 		{"nodes", o.kills == 0 || o.nodes[len(o.nodes)-1] >= 3, "at least 3 at its end, or --kills 0"},
 		{"clients", within(o.clients, 1, 1000), "a list of numbers from 1 to 1000"},
+		{"etcd-connections", o.etcdConnections >= 0 && o.etcdConnections <= 1000, "from 0 to 1000"},
 		{"operations", len(o.operations) > 0 && !slices.ContainsFunc(o.operations, func(s string) bool { return s != write && s != read }), "a list of write and read"},
 		{"rounds", o.rounds >= 1 && o.rounds <= 100, "from 1 to 100"},
 		{"duration", o.load.duration >= 100*time.Millisecond && o.load.duration <= 10*time.Minute, "from 100ms to 10m"},
@@ -165,7 +167,7 @@ func run(ctx context.Context, o options) (err error) {
 	}
 	begun := time.Now()
 	m := &measurer{
-		options: o, dir: dir, products: []product{raftnode{o.raftnode}, etcd{o.etcd}},
+		options: o, dir: dir, products: []product{raftnode{o.raftnode}, etcd{o.etcd, o.etcdConnections}},
 		say: func(format string, a ...any) { fmt.Printf(format+"\n", a...) },
 	}
 	if err := m.all(ctx); err != nil {

@@ -15,22 +15,23 @@ import (
 // A command line that is wrong is refused by one line that names the flag, before anything is started.
 func TestWrongFlagsAreRefused(t *testing.T) {
 	for line, flag := range map[string]string{
-		"--nodes 0":           "--nodes",
-		"--nodes 5,2":         "--nodes",
-		"--clients 1,0":       "--clients",
-		"--operations cas":    "--operations",
-		"--rounds 0":          "--rounds",
-		"--duration 1":        "--duration",
-		"--duration 1ms":      "--duration",
-		"--keys 0":            "--keys",
-		"--value-size 0":      "--value-size",
-		"--kills 31":          "--kills",
-		"--idle 1ms":          "--idle",
-		"--raftnode /none":    "--raftnode",
-		"--etcd /":            "--etcd",
-		"--dir /none":         "--dir",
-		"--unheard-of":        "--unheard-of",
-		"--nodes 2 --kills 0": "--raftnode", // two nodes are enough, and there is no binary beside the test
+		"--nodes 0":             "--nodes",
+		"--nodes 5,2":           "--nodes",
+		"--clients 1,0":         "--clients",
+		"--operations cas":      "--operations",
+		"--rounds 0":            "--rounds",
+		"--duration 1":          "--duration",
+		"--duration 1ms":        "--duration",
+		"--etcd-connections -1": "--etcd-connections",
+		"--keys 0":              "--keys",
+		"--value-size 0":        "--value-size",
+		"--kills 31":            "--kills",
+		"--idle 1ms":            "--idle",
+		"--raftnode /none":      "--raftnode",
+		"--etcd /":              "--etcd",
+		"--dir /none":           "--dir",
+		"--unheard-of":          "--unheard-of",
+		"--nodes 2 --kills 0":   "--raftnode", // two nodes are enough, and there is no binary beside the test
 	} {
 		root := newRoot()
 		args := strings.Fields(line)
@@ -104,4 +105,14 @@ func TestRoundsAreAdded(t *testing.T) {
 	require.InDelta(t, 5000, sum.cpuEach(), 0.01)
 	require.Equal(t, memory{7, 21}, sum.memory)
 	require.InDelta(t, 1, inMilliseconds(sum.quantile(99)), 0.01)
+}
+
+// Catches clients that are given fewer connections than they are said to have, or none.
+func TestClientsShareConnections(t *testing.T) {
+	for _, c := range []struct {
+		p             product
+		clients, want int
+	}{{raftnode{}, 256, 256}, {etcd{shared: 16}, 256, 16}, {etcd{shared: 16}, 3, 3}, {etcd{}, 256, 256}} {
+		require.Equal(t, c.want, c.p.connections(c.clients))
+	}
 }

@@ -12,11 +12,13 @@ type product interface {
 	name() string
 	// command is what starts node as one of the first members of a cluster of all, or starts it again.
 	command(node address, all []address) []string
+	// connections is how many connections so many clients share.
+	connections(clients int) int
 	// connect is a connection of its own to one node. Nothing need be there yet.
 	connect(node address) (connection, error)
 }
 
-// connection asks one node. What is asked ends with ctx.
+// connection asks one node, for any number of clients. What is asked ends with ctx.
 type connection interface {
 	write(ctx context.Context, key, value string) error
 	// read is linearizable. A key that is absent is an error.

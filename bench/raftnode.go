@@ -22,6 +22,9 @@ func (r raftnode) command(node address, all []address) []string {
 		"--listen-http", node.client(), "--listen-bus", node.peer(), "--listen-gossip", loopback(node.third)}
 }
 
+// connections is one for each client: HTTP/1.1 has one request at a time on a connection.
+func (raftnode) connections(clients int) int { return clients }
+
 func (raftnode) connect(node address) (connection, error) {
 	c, err := client.New(map[string]string{node.name: "http://" + node.client()}, client.Options{Timeout: -1})
 	return raftnodeConnection{c, node.name}, err

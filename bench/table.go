@@ -18,10 +18,11 @@ Nodes, clients and disk share it. `, etcdVersion(), machine)
 	b.WriteString("A ratio is raftnode's figure divided by etcd's.\n")
 	if len(m.clients) > 0 {
 		fmt.Fprintf(&b, `
-%d keys, values of %d bytes; every client has a connection to the leader and one operation at a time. Every
-write is synced to disk on a majority, every read is linearizable. Each row is %d rounds of %v.
+%d keys, values of %d bytes. Every client asks the leader, one operation at a time, over a connection of its own;
+%s. Every write is synced to disk on a majority, every read is
+linearizable. Each row is %d rounds of %v.
 
-`, m.load.keys, m.load.valueSize, m.rounds, m.load.duration)
+`, m.load.keys, m.load.valueSize, m.sharing(), m.rounds, m.load.duration)
 		b.WriteString(page.Table(m.speed()))
 		b.WriteString(`
 What was used meanwhile: processor time of all nodes together, and of the clients, which have the processors to share
@@ -43,6 +44,14 @@ each node that is left, and again after %v without an answer, or %v after a refu
 		b.WriteString(page.Table(m.deaths()))
 	}
 	return b.String()
+}
+
+// sharing tells how etcd's clients are connected.
+func (m *measurer) sharing() string {
+	if m.etcdConnections == 0 {
+		return "so do etcd's"
+	}
+	return fmt.Sprintf("only etcd's clients share %d, since gRPC carries many requests at a time", m.etcdConnections)
 }
 
 // beside is one figure of each product and their ratio.

@@ -23,7 +23,7 @@ func TestShrinkASeededBug(t *testing.T) {
 	dir := t.TempDir()
 	chosen, err := chooseMutants("../../mutants", []string{"acknowledged-too-early"})
 	require.NoError(t, err)
-	c := &campaign{mutants: chosen, work: dir, scenarios: dir, shrink: true, seed: 1}
+	c := &campaign{mutants: chosen, work: dir, scenarios: dir, shrink: true, seed: 1, jobs: 1}
 	t.Chdir("../..")
 	sound := filepath.Join(dir, "sound")
 	require.NoError(t, mutants.BuildUnpatched(context.Background(), ".", mutants.Suite, sound))

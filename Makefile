@@ -9,7 +9,8 @@ SEEDS    ?= 1000
 FUZZTIME ?= 10s
 
 # Packages with goroutines of their own, tested under the race detector.
-RACE = ./raftnode/... ./workload/... ./checker/... ./results/... ./runner/... ./nemesis/... ./cluster/... ./sweep/...
+RACE = ./raftnode/actionlog ./raftnode/bus ./raftnode/client ./raftnode/faultfs ./raftnode/gossip ./raftnode/membership ./raftnode/server \
+  ./workload/... ./checker/... ./results/... ./runner/... ./nemesis/... ./cluster/... ./sweep/...
 
 .PHONY: help build verify run sweep scenarios fuzz test race lint mutants bench bench-peers image clean
 
@@ -49,7 +50,7 @@ lint: ## gofmt, go vet, staticcheck
 	go tool staticcheck ./...
 
 mutants: build ## seeded bugs: each must be caught, and the real node must pass the same run
-	bin/coup mutants --env sim --quick --seed 1
+	bin/coup mutants --env sim --quick --seed 1 --benign-seeds 100
 	bin/coup mutants --env netns
 
 bench: build ## throughput of nodes without faults, and of the simulator; writes docs/performance.md

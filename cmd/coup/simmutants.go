@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -84,7 +85,7 @@ func (c *campaign) simulate(ctx context.Context, t *terminal) (err error) {
 	passed := map[string]bool{}
 	for _, m := range append([]mutants.Mutant{{}}, chosen...) {
 		if key := strings.Join(m.Sweep, " "); !passed[key] {
-			control, err := c.sweep(ctx, sound, m.Sweep, "", 0)
+			control, err := c.sweep(ctx, sound, append(slices.Clone(m.Sweep), "--workers", strconv.Itoa(c.jobs)), "", 0)
 			if err != nil {
 				return err
 			}

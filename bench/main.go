@@ -55,7 +55,9 @@ type options struct {
 	raftnode, etcd, dir, write string
 	nodes, clients             []int
 	operations                 []string
-	rounds, etcdConnections    int
+	rounds                     int
+	ours, etcdConnections      int // connections
+	only                       []string
 	load                       load
 	kills                      int
 	idle                       time.Duration
@@ -90,7 +92,9 @@ nodes use. Both have their own settings, and sync every write to disk on a major
 	flags.StringVar(&o.write, "write", "", "page to write the tables into, between its markers")
 	flags.IntSliceVar(&o.nodes, "nodes", []int{3, 5}, "sizes of the clusters; the death of a leader and idle nodes are measured with the last")
 	flags.IntSliceVar(&o.clients, "clients", []int{1, 32, 64, 256}, "numbers of clients, each with one operation at a time; none to leave out the load")
-	flags.IntVar(&o.etcdConnections, "etcd-connections", 16, "connections that etcd's clients share, since gRPC carries many requests at a time; 0 for one each, as raftnode's have")
+	flags.IntVar(&o.ours, "connections", 16, "connections that raftnode's clients share by gRPC, which carries many requests at a time")
+	flags.IntVar(&o.etcdConnections, "etcd-connections", 16, "connections that etcd's clients share; 0 for one each, as raftnode's have by HTTP")
+	flags.StringSliceVar(&o.only, "products", []string{"raftnode", "HTTP", "etcd"}, "what is measured: raftnode by gRPC, raftnode by HTTP, etcd")
 	flags.StringSliceVar(&o.operations, "operations", []string{write, read}, "what clients do: write, read")
 	flags.IntVar(&o.rounds, "rounds", 2, "how often raftnode and etcd take turns; the rounds of a cell are added")
 	flags.DurationVar(&o.load.duration, "duration", o.load.duration, "how long a cell is measured in each round")
@@ -152,6 +156,16 @@ func (o *options) check() error {
 	return nil
 }
 
+// products are those that were asked for.
+func (o options) products() (chosen []product) {
+	for _, p := range []product{raftnode{o.raftnode, "grpc", o.ours}, raftnode{o.raftnode, "http", 0}, etcd{o.etcd, o.etcdConnections}} {
+		if slices.Contains(o.only, p.name()) {
+			chosen = append(chosen, p)
+		}
+	}
+	return chosen
+}
+
 func run(ctx context.Context, o options) (err error) {
 	if err := removeLeftovers(o.dir); err != nil {
 		return err
@@ -167,7 +181,7 @@ func run(ctx context.Context, o options) (err error) {
 	}
 	begun := time.Now()
 	m := &measurer{
-		options: o, dir: dir, products: []product{raftnode{o.raftnode}, etcd{o.etcd, o.etcdConnections}},
+		options: o, dir: dir, products: o.products(),
 		say: func(format string, a ...any) { fmt.Printf(format+"\n", a...) },
 	}
 	if err := m.all(ctx); err != nil {

@@ -56,12 +56,21 @@ func (m *measurer) sharing() string {
 
 // beside is one figure of each product and their ratio.
 func (m *measurer) beside(show func(float64) string, figure func(product string) float64) []string {
-	ours, theirs := figure(m.products[0].name()), figure(m.products[1].name())
-	ratio := "-"
-	if theirs > 0 {
-		ratio = fmt.Sprintf("%.2f", ours/theirs)
+	var cells, ratios []string
+	last := figure(m.products[len(m.products)-1].name())
+	for i, p := range m.products {
+		own := figure(p.name())
+		cells = append(cells, show(own))
+		if i == len(m.products)-1 {
+			break
+		}
+		ratio := "-"
+		if last > 0 {
+			ratio = fmt.Sprintf("%.2f", own/last)
+		}
+		ratios = append(ratios, ratio)
 	}
-	return []string{show(ours), show(theirs), ratio}
+	return append(cells, ratios...)
 }
 
 // heading names columns: raftnode's, etcd's, and the ratio of each figure.

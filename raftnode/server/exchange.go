@@ -70,10 +70,26 @@ func (s service) Exchange(stream apipb.API_ExchangeServer) error {
 	}
 	e := newExchange(s.server)
 	defer e.abandon()
-	heard := make(chan error, 1)
+	heard, said, all := make(chan error, 1), make(chan error, 1), make(chan struct{})
 	go func() { heard <- e.hear(stream) }()
-	draining, ended := s.server.draining, s.server.loop.ended
-	last := false // no more requests are taken
+	go func() { said <- e.speak(stream, all) }()
+	select {
+	case err := <-said:
+		return err
+	case err := <-heard:
+		if err != io.EOF {
+			return err
+		}
+		close(all)
+		return <-said
+	}
+}
+
+// speak sends answers until the stream ends, or until no more requests come, since all were heard or the node stops, and
+// those that came are answered.
+func (e *exchange) speak(stream apipb.API_ExchangeServer, all <-chan struct{}) error {
+	draining, ended := e.server.draining, e.server.loop.ended
+	last := false
 	var frame apipb.Answers
 	for {
 		select {
@@ -81,16 +97,15 @@ func (s service) Exchange(stream apipb.API_ExchangeServer) error {
 			if err := e.answer(stream, &frame); err != nil {
 				return err
 			}
-		case err := <-heard:
-			if err != io.EOF {
-				return err
-			}
-			last, heard = true, nil
+		case <-all:
+			last, all = true, nil
 		case <-draining:
 			last, draining = true, nil
 		case <-ended:
 			ended = nil
 			e.giveUp(func(*asked) bool { return true }, true)
+		case <-stream.Context().Done():
+			return stream.Context().Err()
 		}
 		if last && e.idle() {
 			return nil

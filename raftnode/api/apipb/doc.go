@@ -12,6 +12,7 @@ const (
 	FrameRequests = 1024
 	// MaxAnswers is the most that a frame of answers has.
 	MaxAnswers = 16 << 20
-	// FrameBytes is what a frame is filled up to. One request or answer that is larger has a frame of its own.
-	FrameBytes = 256 << 10
+	// FrameBytes is what a frame is filled up to: with more, gRPC takes a buffer of 1 MiB. A request or an answer that
+	// is larger has a frame of its own.
+	FrameBytes = 30 << 10
 )

@@ -2,6 +2,7 @@ package runner
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"coup/cluster"
@@ -15,9 +16,9 @@ type nodes struct {
 	client  *client.Client
 }
 
-// newNodes reaches the nodes where the environment says they are.
-func newNodes(c cluster.Cluster) (*nodes, error) {
-	client, err := client.New(clientURLs(c), client.Options{Timeout: -1, DialTimeout: observeTimeout})
+// newNodes reaches the nodes where the environment says they are, by the API of that name.
+func newNodes(c cluster.Cluster, api string) (*nodes, error) {
+	client, err := client.New(clientURLs(c, api), client.Options{Timeout: -1, DialTimeout: observeTimeout})
 	if err != nil {
 		return nil, err
 	}
@@ -33,10 +34,11 @@ func (n *nodes) status(ctx context.Context, node cluster.Node) (api.Status, erro
 	return n.client.Status(ctx, node.ID)
 }
 
-func clientURLs(c cluster.Cluster) map[string]string {
+// clientURLs are those of the nodes, by http or by grpc, which listen at one port.
+func clientURLs(c cluster.Cluster, api string) map[string]string {
 	urls := map[string]string{}
 	for _, node := range c.Nodes() {
-		urls[node.ID] = node.ClientURL
+		urls[node.ID] = api + strings.TrimPrefix(node.ClientURL, "http")
 	}
 	return urls
 }

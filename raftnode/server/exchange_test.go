@@ -197,13 +197,6 @@ func TestAGreedyStreamIsRefused(t *testing.T) {
 		{Id: 1, Op: apipb.Op_READ, Key: "k", Consistency: apipb.Consistency_STALE},
 	}}))
 	require.Equal(t, "stale k", gather(t, modest, 1)[1].Value)
-
-	greedy.CloseSend()
-	r.locked(func() {
-		for _, p := range r.proposals {
-			p.done(answered, nil)
-		}
-	})
 }
 
 // All clients together are bounded, too, whatever way they ask.

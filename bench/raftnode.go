@@ -22,6 +22,8 @@ func (r raftnode) name() string {
 	return "raftnode"
 }
 
+func (r raftnode) program() string { return r.binary }
+
 func (r raftnode) command(node address, all []address) []string {
 	var peers []string
 	for _, a := range all {

@@ -404,6 +404,7 @@ func (e *exchange) await() bool {
 
 // answer sends all answers that wait. frame is used again and again.
 func (e *exchange) answer(stream apipb.API_ExchangeServer, frame *apipb.Answers) error {
+	reused := frame.Answers
 	for {
 		var batch []*asked
 		size, carried := 0, 0
@@ -426,12 +427,18 @@ func (e *exchange) answer(stream apipb.API_ExchangeServer, frame *apipb.Answers)
 			return nil
 		}
 		now := time.Now()
-		frame.Answers = frame.Answers[:0]
-		for _, a := range batch {
-			frame.Answers = append(frame.Answers, a.answer(now))
+		for len(reused) < len(batch) {
+			reused = append(reused, &apipb.Answer{})
+		}
+		frame.Answers = reused[:len(batch)]
+		for i, a := range batch {
+			a.tell(frame.Answers[i], now)
 		}
 		err := stream.SendMsg(frame)
-		clear(frame.Answers)
+		for _, a := range frame.Answers {
+			a.Reset()
+		}
+		frame.Answers = reused
 		if err != nil {
 			return err
 		}
@@ -441,23 +448,23 @@ func (e *exchange) answer(stream apipb.API_ExchangeServer, frame *apipb.Answers)
 // answerBytes is about what an answer takes beside its value.
 const answerBytes = 64
 
-// answer is what the client is told.
-func (a *asked) answer(now time.Time) *apipb.Answer {
+// tell puts into an empty answer what the client is told.
+func (a *asked) tell(into *apipb.Answer, now time.Time) {
 	s := a.exchange.server
 	code, answer, refusal := a.status, (*api.Answer)(nil), a.refusal
 	if refusal == nil {
 		code, answer, refusal = Outcome(s.o.ID, a.command.Key, a.read, a.outcome.result, a.outcome.err)
 		s.o.Metrics.answered(a.op, now.Sub(a.begun), refusal)
 	}
+	into.Id = a.id
 	if answer != nil {
-		session := a.outcome.result.Session
+		into.Node, into.Value, into.Revision = string(answer.Node), answer.Value, answer.Revision
+		into.Index, into.Term, into.Repeated = answer.Index, answer.Term, answer.Repeated
+		into.Session = a.outcome.result.Session
 		if a.op == apipb.Op_CLOSE_SESSION {
-			session = a.command.Session
+			into.Session = a.command.Session
 		}
-		return &apipb.Answer{
-			Id: a.id, Node: string(answer.Node), Value: answer.Value, Revision: answer.Revision, Index: answer.Index,
-			Term: answer.Term, Repeated: answer.Repeated, Session: session,
-		}
+		return
 	}
 	r := &apipb.Refusal{
 		Type: string(refusal.Type), Message: refusal.Message, Definite: refusal.Definite, Status: uint32(code),
@@ -473,8 +480,6 @@ func (a *asked) answer(now time.Time) *apipb.Answer {
 	if refusal.Node == "" {
 		refusal.Node = s.o.ID
 	}
-	return &apipb.Answer{
-		Id: a.id, Node: string(refusal.Node), Revision: refusal.Revision, Index: refusal.Index, Term: refusal.Term,
-		Repeated: refusal.Repeated, Refusal: r,
-	}
+	into.Node, into.Revision, into.Index = string(refusal.Node), refusal.Revision, refusal.Index
+	into.Term, into.Repeated, into.Refusal = refusal.Term, refusal.Repeated, r
 }

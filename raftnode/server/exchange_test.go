@@ -179,6 +179,24 @@ func TestAFrameIsOneTurnAndOneFrame(t *testing.T) {
 	require.Len(t, frame.Answers, 50)
 }
 
+// The sender is woken at the end of a turn, once, however many answers the turn has brought.
+func TestAnswersWaitForTheEndOfTheTurn(t *testing.T) {
+	m := NewMetrics()
+	s := New(Options{ID: "n1", Loop: NewLoop(m), Metrics: m})
+	e := newExchange(s)
+	defer e.abandon()
+	e.take(writes(1, 3).Requests)
+	var turn batch
+	s.loop.take(&turn)
+	f := turn.requests[0].asker.answered(outcome{})
+	require.Same(t, e, f)
+	require.Nil(t, turn.requests[1].asker.answered(outcome{}))
+	require.Empty(t, e.wake)
+	f.flush()
+	require.Len(t, e.wake, 1)
+	require.Same(t, e, turn.requests[2].asker.answered(outcome{}), "the next turn")
+}
+
 // A greedy client is refused early, by an error that says that nothing was done, and does not keep others out.
 func TestAGreedyStreamIsRefused(t *testing.T) {
 	r := &scripted{} // answers nothing

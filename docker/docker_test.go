@@ -83,6 +83,7 @@ type answer struct {
 	Peers string
 	Lose  bool
 	Extra string
+	Join  bool
 }
 
 // ask waits until the node answers.

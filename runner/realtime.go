@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"time"
 
@@ -105,7 +106,7 @@ func (w *realtime) Inject(act Action, done func(Injected)) {
 // Observe implements World.
 func (w *realtime) Observe(done func(Round)) {
 	w.workers.Go(func() {
-		round := Round{Nodes: w.ask(w.ended)}
+		round := Round{Nodes: w.ask(w.ended), Present: names(w.cluster)}
 		if watcher, ok := w.cluster.(cluster.Watcher); ok {
 			round.Deaths = watcher.Unexpected()
 		}
@@ -207,7 +208,7 @@ func (w *realtime) act(act Action) (injected Injected) {
 	return injected
 }
 
-// ask asks all nodes at once. The answers are in the order of the nodes.
+// ask asks all nodes that are there at once. The answers are in the order of the nodes.
 func (w *realtime) ask(ctx context.Context) []checker.Observation {
 	ctx, cancel := context.WithTimeout(ctx, observeTimeout)
 	defer cancel()
@@ -219,11 +220,19 @@ func (w *realtime) ask(ctx context.Context) []checker.Observation {
 			before := w.Now()
 			status, err := w.status(ctx, node)
 			round[i] = observation(node.ID, status, err)
-			round[i].Asked, round[i].Time = before, w.Now()
+			round[i].Asked, round[i].Time, round[i].Wiped = before, w.Now(), node.Wiped
 		})
 	}
 	asked.Wait()
-	return round
+	return standing(round, w.cluster.Nodes())
+}
+
+// standing leaves out those that have left since they were asked, or whose disk was emptied: whether an answer is of
+// before or after that, nobody can tell.
+func standing(round []checker.Observation, now []cluster.Node) []checker.Observation {
+	return slices.DeleteFunc(round, func(o checker.Observation) bool {
+		return !slices.ContainsFunc(now, func(n cluster.Node) bool { return n.ID == o.Node && n.Wiped == o.Wiped })
+	})
 }
 
 // observation is what a node's answer says.

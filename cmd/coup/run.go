@@ -25,6 +25,7 @@ type runFlags struct {
 	environment string
 	seed        string
 	faults      string
+	write       string // a page, of a recipe
 }
 
 func newRun() *cobra.Command { return newRunFlags().command() }
@@ -48,6 +49,8 @@ last time, check the history, and answer with a verdict and the evidence.`,
 	o := &f.options
 	flags.StringVar(&f.faults, "faults", "all", "which faults: names or groups with commas between, or none\n"+faultList()+
 		"\nand in sim what goes wrong all along\n("+strings.Join(sim.Troubles(), ", ")+")")
+	flags.StringVar(&o.Recipe, "recipe", "", "a fixed schedule in place of faults that are drawn: "+recipeList())
+	flags.StringVar(&f.write, "write", "", "with --recipe: page to write its figures into, between its markers")
 	flags.IntVar(&o.Nodes, "nodes", o.Nodes, "nodes in the cluster")
 	flags.DurationVar(&o.Duration, "duration", o.Duration, "how long the workload lasts, warm-up included")
 	flags.DurationVar(&o.WarmUp, "warm-up", o.WarmUp, "how long it lasts before the first fault")
@@ -79,21 +82,21 @@ func faultList() string {
 	for _, fault := range nemesis.All() {
 		names = append(names, fault.Name())
 	}
-	return "(" + strings.Join(names, ", ") + ")"
+	var real []string
+	for _, fault := range nemesis.Real() {
+		real = append(real, fault.Name())
+	}
+	return "(" + strings.Join(names, ", ") + ")" +
+		"\nand in docker and netns, by their own names or as stop and membership\n(" + strings.Join(real, ", ") + ")"
 }
 
 // run does a whole run and ends with the exit code of its verdict. Everything that can be refused is
 // refused before anything is started.
 func (f *runFlags) run(cmd *cobra.Command) error {
 	o := &f.options
-	list, troubles, named := splitTroubles(f.faults)
-	faults, err := nemesis.Parse(list)
+	faults, troubles, named, err := f.chooseFaults(cmd)
 	if err != nil {
-		return &usageError{fmt.Errorf("--faults: %w", err)}
-	}
-	o.Faults = []string{}
-	for _, fault := range faults {
-		o.Faults = append(o.Faults, fault.Name())
+		return &usageError{err}
 	}
 	if o.Seed, err = parseSeed(f.seed); err != nil {
 		return err
@@ -114,11 +117,15 @@ func (f *runFlags) run(cmd *cobra.Command) error {
 	}
 	if environment.name == simulated {
 		err = f.simulated(cmd, troubles)
-	} else {
+	} else if faults, err = f.families(faults, &named); err == nil {
 		err = f.inReality(environment.name, named)
 	}
 	if err != nil {
 		return &usageError{err}
+	}
+	o.Faults = []string{}
+	for _, fault := range faults {
+		o.Faults = append(o.Faults, fault.Name())
 	}
 	if err := o.Writable(); err != nil {
 		return &usageError{err}
@@ -152,6 +159,11 @@ func (f *runFlags) run(cmd *cobra.Command) error {
 		return err
 	}
 	t.conclude(conclusion, *o)
+	if f.write != "" {
+		if err := writeRecipe(f.write, *o, conclusion.Report); err != nil {
+			return err
+		}
+	}
 	if code := conclusion.Report.Verdict.ExitCode(); code != 0 {
 		return exitCode(code)
 	}
@@ -171,6 +183,9 @@ func (f *runFlags) world(dir string, actions *actionFile) (runner.Simulation, er
 
 // simulated makes the options those of a simulated run, and refuses what makes no sense there.
 func (f *runFlags) simulated(cmd *cobra.Command, troubles []string) error {
+	if f.options.Recipe != "" {
+		return fmt.Errorf("--recipe: %s needs nodes that are stopped and that come and go: use --env docker or netns", f.options.Recipe)
+	}
 	for _, flag := range []string{"raftnode", "node-flag", "lose-unsynced"} {
 		if cmd.Flags().Changed(flag) {
 			return fmt.Errorf("--%s: there is no raftnode process in sim: leave it out, or use --env docker or netns", flag)

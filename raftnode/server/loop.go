@@ -124,6 +124,9 @@ type Ticks struct {
 	Passed func() int       // how many ticks have passed since the start; it never falls
 }
 
+// DefaultTick is the unit of a node's time where nobody chose another.
+const DefaultTick = 50 * time.Millisecond
+
 // Every is a tick each d from now on. Stop ends it.
 func Every(d time.Duration) (t Ticks, stop func()) {
 	begun, ticker := time.Now(), time.NewTicker(d)

@@ -111,7 +111,7 @@ func (s stopped) Heal(ctx context.Context) Outcome {
 	return outcome
 }
 
-// resize changes the number of voters. Nodes come when they are needed and leave, the latest first, when they are not.
+// resize changes the number of voters. Nodes come when they are needed and leave when they are not: the leader first, then the latest.
 type resize struct{ from, to int }
 
 func (s resize) Name() string { return fmt.Sprintf("%d to %d", s.from, s.to) }
@@ -169,12 +169,12 @@ func (r *resized) do(ctx context.Context) (agreed raft.Configuration, err error)
 		}
 		r.targets = append(r.targets, n.ID)
 	}
-	all := ids(r.cluster)
-	wanted := all[:r.want]
-	if err := r.ready(ctx, wanted); err != nil {
+	if agreed, err = r.until(ctx, func(raft.Configuration) error { return nil }); err != nil {
 		return agreed, err
 	}
-	if agreed, err = r.until(ctx, func(raft.Configuration) error { return nil }); err != nil {
+	leaving := r.leaving(agreed)
+	wanted := without(ids(r.cluster), leaving...)
+	if err := r.ready(ctx, wanted); err != nil {
 		return agreed, err
 	}
 	var changes []confchange.Change
@@ -183,7 +183,7 @@ func (r *resized) do(ctx context.Context) (agreed raft.Configuration, err error)
 			changes = append(changes, r.additions([]string{id})...)
 		}
 	}
-	for _, id := range all[r.want:] {
+	for _, id := range leaving {
 		if agreed.Contains(raft.NodeID(id)) {
 			changes = append(changes, confchange.Change{Op: confchange.Remove, Node: raft.NodeID(id)})
 		}
@@ -193,7 +193,7 @@ func (r *resized) do(ctx context.Context) (agreed raft.Configuration, err error)
 			return agreed, err
 		}
 	}
-	for _, id := range all[r.want:] {
+	for _, id := range leaving {
 		if agreed.Contains(raft.NodeID(id)) {
 			return agreed, fmt.Errorf("%s is a member still", id)
 		}
@@ -203,6 +203,22 @@ func (r *resized) do(ctx context.Context) (agreed raft.Configuration, err error)
 		}
 	}
 	return agreed, r.right(agreed)
+}
+
+// leaving are the nodes that are too many: those that are no members already, the leader, the latest.
+func (r *resized) leaving(c raft.Configuration) []string {
+	all := ids(r.cluster)
+	rank := func(id string) int {
+		switch {
+		case !c.Contains(raft.NodeID(id)):
+			return 0
+		case id == r.leader:
+			return 1
+		}
+		return 2 + len(all) - slices.Index(all, id)
+	}
+	order := slices.SortedFunc(slices.Values(all), func(a, b string) int { return rank(a) - rank(b) })
+	return order[:max(0, len(all)-r.want)]
 }
 
 // right says in what the voters are not all the nodes that there are, in the number that is wanted.

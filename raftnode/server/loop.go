@@ -25,6 +25,7 @@ type Replica interface {
 	Read(key string, how replica.Consistency, done func(replica.Result, error))
 	Change(changes []confchange.Change, done func(replica.Result, error))
 	Transfer(to raft.NodeID) error
+	HandOver() error
 	StepDown() error
 	TakeSnapshot() error
 	Stale(key string) replica.Result

@@ -119,7 +119,12 @@ func (s *Server) abdicate(ctx context.Context, begin func(Replica) error, heir b
 // returns once another leads: requests go on being answered until then. A node that does not lead, or knows nobody who could, is
 // done at once. The error says why it leads still, and is no reason not to stop.
 func (s *Server) HandOver(ctx context.Context) error {
-	_, err := s.abdicate(ctx, Replica.HandOver, true)
+	_, err := s.abdicate(ctx, func(r Replica) error {
+		if err := r.HandOver(); !errors.Is(err, raft.ErrTransferring) {
+			return err
+		}
+		return nil
+	}, true)
 	var notLeader *raft.NotLeaderError
 	var nobody *raft.TransferRefusedError
 	if errors.As(err, &notLeader) || errors.As(err, &nobody) {

@@ -108,14 +108,9 @@ func (m *membership) Install(ctx context.Context, c cluster.Cluster, view View, 
 	if leader == "" {
 		return nil, Outcome{Result: ResultSkipped, Reason: reason}
 	}
-	a := &altered{manner: mannerOf(c), orders: orders{cluster: c, leader: leader}, before: ids(c)}
-	a.nodes, _ = grower(c, m.name)
-	a.processes, _ = killer(c, m.name)
-	bounded, cancel := context.WithTimeout(ctx, proofTime)
-	_, err := a.until(bounded, a.whole)
-	cancel()
+	a, err := unaltered(ctx, c, leader, m.name)
 	if err != nil {
-		return nil, Outcome{Result: ResultSkipped, Reason: "the members are not those that they should be: " + err.Error()}
+		return nil, Outcome{Result: ResultSkipped, Reason: err.Error()}
 	}
 	a.alteration = m.draw(a.before, leader, rng)
 	a.rhythm = drawRhythm(rng)
@@ -150,6 +145,19 @@ type altered struct {
 	turn    int   // in rhythm
 	absent  bool  // those to remove are no members, of one that goes on
 	failure error // of Act, after which there is no other
+}
+
+// unaltered is a cluster whose members are all its nodes, as is proven, and who are to be so again.
+func unaltered(ctx context.Context, c cluster.Cluster, leader, fault string) (*altered, error) {
+	a := &altered{manner: mannerOf(c), orders: orders{cluster: c, leader: leader}, before: ids(c)}
+	a.nodes, _ = grower(c, fault)
+	a.processes, _ = killer(c, fault)
+	ctx, cancel := context.WithTimeout(ctx, proofTime)
+	defer cancel()
+	if _, err := a.until(ctx, a.whole); err != nil {
+		return nil, fmt.Errorf("the members are not those that they should be: %w", err)
+	}
+	return a, nil
 }
 
 // install does what was drawn, and proves it.

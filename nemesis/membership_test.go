@@ -421,3 +421,23 @@ func TestHealingWaitsForWhatMayStillHappen(t *testing.T) {
 		})
 	}
 }
+
+// Catches an island whose order is not given, or goes round to nodes that can carry it out, a leader that carries it out alone and
+// passes for one that did not, and members that do not come back though the order was carried out after all.
+func TestIsland(t *testing.T) {
+	for manner, want := range map[string]Result{"drops": ResultInstalled, "late": ResultInstalled, "": ResultIndeterminate} {
+		synctest.Test(t, func(t *testing.T) {
+			e := elect(t, 5, manner)
+			in, out := island{}.Install(t.Context(), e, leaders{"n2"}, random(1))
+			require.Equal(t, want, out.Result, out.Reason)
+			require.Equal(t, []string{"n2"}, out.Targets)
+			require.Equal(t, 1, e.orders)
+			require.Len(t, out.Links, 8)
+			require.Len(t, e.cut, 8)
+			healed := in.Heal(t.Context())
+			require.Equal(t, ResultHealed, healed.Result, healed.Reason)
+			require.Equal(t, 5, len(healed.Members.Voters))
+			e.requireAsBefore(t, 5)
+		})
+	}
+}

@@ -49,7 +49,7 @@ func FindRecipe(name string) (Recipe, error) {
 		}
 		names = append(names, fmt.Sprintf("%s (%s)", r.Name, r.Summary))
 	}
-	return Recipe{}, fmt.Errorf("there is no recipe %q; there are %s", name, strings.Join(names, ", "))
+	return Recipe{}, fmt.Errorf("there is no recipe %q; there are %s", name, strings.Join(names, " and "))
 }
 
 // Plan is the schedule of a recipe that begins at the given time. Of each step only the order is fixed.

@@ -13,7 +13,7 @@ func All() []Fault {
 
 // Real are the faults that need real nodes beside, and time that passes while one waits for their answers.
 func Real() []Fault {
-	return []Fault{stopLeader, rollingRestart, grow, shrink, swap, removeLeader, demote, replace, readd}
+	return []Fault{stopLeader, rollingRestart, grow, shrink, swap, removeLeader, demote, replace, readd, island{}}
 }
 
 // groups are names for several faults.
@@ -24,7 +24,7 @@ var groups = map[string]func(Fault) bool{
 	"kill":       func(f Fault) bool { _, ok := f.(*kill); return ok },
 	"stop":       func(f Fault) bool { _, ok := f.(*stop); return ok },
 	"partition":  func(f Fault) bool { _, ok := f.(*partition); return ok },
-	"membership": func(f Fault) bool { _, ok := f.(*membership); return ok },
+	"membership": func(f Fault) bool { _, ok := f.(*membership); return ok || f == island{} },
 }
 
 func everywhere(f Fault) bool {

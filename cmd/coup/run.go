@@ -44,6 +44,13 @@ last time, check the history, and answer with a verdict and the evidence.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
 	}
+	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
+		if strings.HasSuffix(err.Error(), "--recipe") {
+			_, none := nemesis.FindRecipe("")
+			return fmt.Errorf("%w: %w", err, none)
+		}
+		return err
+	})
 	flags := cmd.Flags()
 	f.bindCommon(flags)
 	o := &f.options
@@ -116,7 +123,7 @@ func (f *runFlags) run(cmd *cobra.Command) error {
 		return err
 	}
 	if environment.name == simulated {
-		err = f.simulated(cmd, troubles)
+		err = f.simulated(cmd, faults, troubles)
 	} else if faults, err = f.families(faults, &named); err == nil {
 		err = f.inReality(environment.name, named)
 	}
@@ -182,7 +189,7 @@ func (f *runFlags) world(dir string, actions *actionFile) (runner.Simulation, er
 }
 
 // simulated makes the options those of a simulated run, and refuses what makes no sense there.
-func (f *runFlags) simulated(cmd *cobra.Command, troubles []string) error {
+func (f *runFlags) simulated(cmd *cobra.Command, faults []nemesis.Fault, troubles []string) error {
 	if f.options.Recipe != "" {
 		return fmt.Errorf("--recipe: %s needs nodes that are stopped and that come and go: use --env docker or netns", f.options.Recipe)
 	}
@@ -192,6 +199,9 @@ func (f *runFlags) simulated(cmd *cobra.Command, troubles []string) error {
 		}
 	}
 	f.options.Trouble = troubles
+	if err := simulable(faults); err != nil {
+		return err
+	}
 	return checkStore(f.options.Store)
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -86,4 +87,23 @@ func TestJudgeSweep(t *testing.T) {
 		require.Equal(t, c.want, verdict, c.name)
 		require.Equal(t, c.want == checker.Pass, len(reasons) == 0, c.name)
 	}
+}
+
+// Catches a word that is a family of faults where nodes are real, and is taken for the simulator's trouble there.
+func TestFamiliesOfFaultsOnRealNodes(t *testing.T) {
+	f := newRunFlags()
+	f.options.Duration = 10 * time.Minute
+	list, _, named := splitTroubles("kill-leader,membership,disk")
+	faults, err := nemesis.Parse(list)
+	require.NoError(t, err)
+	faults, err = f.families(faults, &named)
+	require.NoError(t, err)
+	require.Equal(t, []string{"disk"}, named)
+	require.Equal(t, "kill-leader", faults[0].Name())
+	require.Equal(t, "grow", faults[1].Name())
+	require.Len(t, faults, 9)
+	f.options.Duration = 30 * time.Second
+	named = []string{"membership"}
+	_, err = f.families(nil, &named)
+	require.ErrorContains(t, err, "too short")
 }

@@ -23,7 +23,7 @@ type Info struct {
 	Command     []string          `json:"command"`     // as typed
 	Environment string            `json:"environment"` // "docker", "netns" or "sim"
 	Versions    map[string]string `json:"versions"`    // of "go", "coup", "raftnode"
-	Options     map[string]any    `json:"options"`     // as they came out, defaults included
+	Options     json.RawMessage   `json:"options,omitempty"`     // as they came out, defaults included
 	Plan        []checker.Plan    `json:"plan"`        // one for each kind of fault
 	Recipe      *Recipe           `json:"recipe,omitempty"`
 	Check       CheckOptions      `json:"check"`

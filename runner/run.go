@@ -73,12 +73,8 @@ type running struct {
 
 // info is what run.json says from the beginning.
 func (s Setup) info(now time.Time) (results.Info, error) {
-	encoded, err := json.Marshal(s.Options)
+	options, err := json.Marshal(s.Options)
 	if err != nil {
-		return results.Info{}, fmt.Errorf("encode the options: %w", err)
-	}
-	options := map[string]any{}
-	if err := json.Unmarshal(encoded, &options); err != nil {
 		return results.Info{}, fmt.Errorf("encode the options: %w", err)
 	}
 	raftnode := s.Version // simulated nodes are part of this program

@@ -53,18 +53,25 @@ func (a *attack) rest(now time.Duration) {
 	}
 }
 
-// planFaults draws the schedule of a run, relative to the beginning of its workload. It depends on
-// the options alone.
+// planFaults draws the schedule of a run, relative to the beginning of its workload, unless the options bring
+// one. It depends on them alone.
 func planFaults(o Options, faults []nemesis.Fault) []nemesis.Planned {
+	if o.Schedule != nil {
+		return o.Schedule
+	}
 	if len(faults) == 0 {
 		return nil
 	}
 	if recipe, err := nemesis.FindRecipe(o.Recipe); err == nil {
 		return recipe.Plan(o.WarmUp)
 	}
-	return nemesis.Plan(stream(o.Seed, "schedule"), faults, nemesis.Timing{
+	plan := nemesis.Plan(stream(o.Seed, "schedule"), faults, nemesis.Timing{
 		Start: o.WarmUp, End: o.Duration, Interval: o.Interval, Window: o.Window,
 	})
+	for i := range plan {
+		plan[i].Seed = o.Seed
+	}
+	return plan
 }
 
 func newSaboteur(l *loop, faults []nemesis.Fault) *saboteur {
@@ -149,7 +156,7 @@ func (s *saboteur) act(now time.Duration) time.Duration {
 func (s *saboteur) install(planned nemesis.Planned) {
 	fault := s.faults[planned.Fault]
 	// Each fault draws its targets from a stream of its own, so that one more retry moves no other's.
-	targets := stream(s.loop.options.Seed, fmt.Sprint("targets of fault ", planned.ID))
+	targets := stream(planned.Seed, fmt.Sprint("targets of fault ", planned.ID))
 	var installed nemesis.Installed
 	var outcome nemesis.Outcome
 	s.busy = true
@@ -176,7 +183,7 @@ func (s *saboteur) install(planned nemesis.Planned) {
 			s.current.rest(i.End)
 		}
 		s.follow(i.End)
-		s.record(nemesis.Event{ID: planned.ID, Fault: planned.Fault, Phase: nemesis.Install, Start: i.Start, End: i.End, Outcome: outcome})
+		s.record(nemesis.Event{ID: planned.ID, Fault: planned.Fault, Seed: &planned.Seed, Phase: nemesis.Install, Start: i.Start, End: i.End, Outcome: outcome})
 	})
 }
 
@@ -218,7 +225,7 @@ func (s *saboteur) heal() {
 		s.current = nil
 		s.follow(i.End)
 		s.record(nemesis.Event{
-			ID: attack.planned.ID, Fault: attack.planned.Fault, Phase: nemesis.Heal, Start: i.Start, End: i.End, Outcome: outcome,
+			ID: attack.planned.ID, Fault: attack.planned.Fault, Seed: &attack.planned.Seed, Phase: nemesis.Heal, Start: i.Start, End: i.End, Outcome: outcome,
 		})
 		if outcome.Result != nemesis.ResultHealed {
 			s.loop.problem("%s could not be healed: %s.", attack.planned.Fault, outcome.Reason)

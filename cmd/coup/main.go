@@ -74,6 +74,8 @@ itself failed.`,
 	root.AddCommand(
 		newVerify(),
 		newRun(),
+		newReplay(),
+		newBisect(),
 		newSweep(),
 		newScenario(),
 		newShrink(),

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -15,8 +16,12 @@ import (
 	"coup/runner"
 )
 
-// recipeTime is how long a recipe may take; it ends by itself before.
-const recipeTime = 5 * time.Minute
+const (
+	// recipeTime is how long a recipe may take; it ends by itself before.
+	recipeTime = 5 * time.Minute
+	// recipeWarmUp is what its steps are compared with.
+	recipeWarmUp = 8 * time.Second
+)
 
 // recipeList lists the recipes for the help text.
 func recipeList() string {
@@ -28,59 +33,62 @@ func recipeList() string {
 }
 
 // chooseFaults takes the faults from the command line: those that are listed, or the steps of a recipe.
-func (f *runFlags) chooseFaults(cmd *cobra.Command) (faults []nemesis.Fault, troubles, named []string, err error) {
+func (f *runFlags) chooseFaults(cmd *cobra.Command) (troubles, named []string, err error) {
 	o := &f.options
 	if !cmd.Flags().Changed("recipe") {
 		if f.write != "" {
-			return nil, nil, nil, fmt.Errorf("--write: the figures of a recipe are written: choose one with --recipe")
+			return nil, nil, errors.New("--write: the figures of a recipe are written: choose one with --recipe")
 		}
 		list, troubles, named := splitTroubles(f.faults)
-		if faults, err = nemesis.Parse(list); err != nil {
+		if f.drawn, err = nemesis.Parse(list); err != nil {
 			err = fmt.Errorf("--faults: %w", err)
 		}
-		return faults, troubles, named, err
+		return troubles, named, err
 	}
 	recipe, err := nemesis.FindRecipe(o.Recipe)
 	if err != nil {
-		return nil, nil, nil, fmt.Errorf("--recipe: %w", err)
+		return nil, nil, fmt.Errorf("--recipe: %w", err)
 	}
 	for _, flag := range []string{"faults", "nodes", "interval", "window"} {
 		if cmd.Flags().Changed(flag) {
-			return nil, nil, nil, fmt.Errorf("--%s: a recipe says that itself: leave it out, or --recipe", flag)
+			return nil, nil, fmt.Errorf("--%s: a recipe says that itself: leave it out, or --recipe", flag)
 		}
 	}
-	o.Nodes = recipe.Nodes
+	o.Nodes, f.drawn = recipe.Nodes, recipe.Steps
 	if !cmd.Flags().Changed("duration") {
 		o.Duration = recipeTime
+	}
+	if !cmd.Flags().Changed("warm-up") {
+		o.WarmUp = recipeWarmUp
 	}
 	if !cmd.Flags().Changed("name") {
 		o.Name = recipe.Name
 	}
-	return recipe.Steps, nil, nil, nil
+	return nil, nil, nil
 }
 
-// families takes those words for families of faults in real environments that name a trouble of the simulator as well.
-func (f *runFlags) families(faults []nemesis.Fault, named *[]string) ([]nemesis.Fault, error) {
-	var words, left []string
-	for _, word := range *named {
+// families takes those words for families of faults on real nodes that name a trouble of the simulator as well, and returns
+// the others.
+func (f *runFlags) families(named []string) (others []string, err error) {
+	var words []string
+	for _, word := range named {
 		if nemesis.IsGroup(word) {
 			words = append(words, word)
 		} else {
-			left = append(left, word)
+			others = append(others, word)
 		}
 	}
-	*named = left
 	if len(words) == 0 {
-		return faults, nil
+		return others, nil
 	}
-	for _, fault := range faults {
+	for _, fault := range f.drawn {
 		words = append(words, fault.Name())
 	}
-	faults, err := nemesis.Parse(strings.Join(words, ","))
-	if err != nil {
+	if f.drawn, err = nemesis.Parse(strings.Join(words, ",")); err != nil {
 		return nil, fmt.Errorf("--faults: %w", err)
 	}
-	return faults, f.options.Validate(faults)
+	f.name()
+	return others, f.options.Validate(f.drawn)
 }
 
 // recipe prints what the steps of a recipe did to clients.
@@ -93,7 +101,7 @@ func (t *terminal) recipe(r *checker.Recipe) {
 // writeRecipe writes the figures of a recipe into a page, for each environment of its own.
 func writeRecipe(path string, o runner.Options, report checker.Report) error {
 	if report.Recipe == nil {
-		return fmt.Errorf("--write: the run has no figures of a recipe")
+		return errors.New("--write: the run has no figures of a recipe")
 	}
 	machine, err := page.Machine(os.TempDir())
 	if err != nil {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
@@ -25,7 +26,8 @@ type runFlags struct {
 	environment string
 	seed        string
 	faults      string
-	write       string // a page, of a recipe
+	write       string          // a page, of a recipe
+	drawn       []nemesis.Fault // of faults
 }
 
 func newRun() *cobra.Command { return newRunFlags().command() }
@@ -100,21 +102,14 @@ func faultList() string {
 // run does a whole run and ends with the exit code of its verdict. Everything that can be refused is
 // refused before anything is started.
 func (f *runFlags) run(cmd *cobra.Command) error {
-	o := &f.options
-	faults, troubles, named, err := f.chooseFaults(cmd)
+	troubles, named, err := f.parse(cmd)
 	if err != nil {
-		return &usageError{err}
-	}
-	if o.Seed, err = parseSeed(f.seed); err != nil {
 		return err
-	}
-	if err := o.Validate(faults); err != nil {
-		return &usageError{err}
 	}
 	// A binary that is no good is told before an engine is asked for; that there is none, only where
 	// one is needed.
 	if cmd.Flags().Changed("raftnode") && f.environment != simulated {
-		if o.Binary, err = nodeBinary(o.Binary); err != nil {
+		if f.options.Binary, err = nodeBinary(f.options.Binary); err != nil {
 			return &usageError{err}
 		}
 	}
@@ -123,41 +118,60 @@ func (f *runFlags) run(cmd *cobra.Command) error {
 		return err
 	}
 	if environment.name == simulated {
-		err = f.simulated(cmd, faults, troubles)
-	} else if faults, err = f.families(faults, &named); err == nil {
+		err = f.simulated(cmd, troubles)
+	} else if named, err = f.families(named); err == nil {
 		err = f.inReality(environment.name, named)
 	}
 	if err != nil {
 		return &usageError{err}
 	}
-	o.Faults = []string{}
-	for _, fault := range faults {
-		o.Faults = append(o.Faults, fault.Name())
-	}
-	if err := o.Writable(); err != nil {
-		return &usageError{err}
-	}
-	if err := environment.enter(); err != nil {
+	f.options.Repeat = repeat(cmd, environment.name, f.options.Seed)
+	if err := f.enter(environment); err != nil {
 		return err
 	}
-	o.Environment = environment.name
-	o.Repeat = repeat(cmd, o.Environment, o.Seed)
-
 	t := newTerminal(os.Stdout)
-	t.header(cmd, *o, environment.why)
+	t.header(cmd, f.options, environment.why)
+	return f.play(cmd, environment, t)
+}
+
+// parse makes options of the flags, and finds what goes wrong in sim, and which of that was named.
+func (f *runFlags) parse(cmd *cobra.Command) (troubles, named []string, err error) {
+	o := &f.options
+	if troubles, named, err = f.chooseFaults(cmd); err != nil {
+		return nil, nil, &usageError{err}
+	}
+	f.name()
+	if o.Seed, err = parseSeed(f.seed); err != nil {
+		return nil, nil, err
+	}
+	if err := o.Validate(f.drawn); err != nil {
+		return nil, nil, &usageError{err}
+	}
+	return troubles, named, nil
+}
+
+// name notes the names of the faults.
+func (f *runFlags) name() {
+	f.options.Faults = []string{}
+	for _, fault := range f.drawn {
+		f.options.Faults = append(f.options.Faults, fault.Name())
+	}
+}
+
+// enter makes sure that the run can be kept, and goes where its nodes will be.
+func (f *runFlags) enter(e environment) error {
+	if err := f.options.Writable(); err != nil {
+		return &usageError{err}
+	}
+	f.options.Environment = e.name
+	return e.enter()
+}
+
+// play does the run, tells what came of it, and ends with the exit code of its verdict.
+func (f *runFlags) play(cmd *cobra.Command, e environment, t *terminal) error {
 	gentle, hurried, release := interrupts(cmd.Context(), t)
 	defer release()
-	setup := runner.Setup{
-		Options: *o, Faults: faults, Start: environment.start, Observer: t, Command: os.Args, Version: version.Self(),
-	}
-	var actions actionFile
-	if environment.name == simulated {
-		setup.Simulate = func(dir string) (runner.Simulation, error) { return f.world(dir, &actions) }
-	}
-	conclusion, err := runner.Run(gentle, hurried, setup)
-	if kept := actions.close(); err == nil && kept != nil {
-		err = fmt.Errorf("the action log: %w", kept)
-	}
+	conclusion, err := f.conclude(gentle, hurried, e, t)
 	if err != nil {
 		var option *runner.OptionError
 		if errors.As(err, &option) {
@@ -165,9 +179,9 @@ func (f *runFlags) run(cmd *cobra.Command) error {
 		}
 		return err
 	}
-	t.conclude(conclusion, *o)
+	t.conclude(conclusion, f.options)
 	if f.write != "" {
-		if err := writeRecipe(f.write, *o, conclusion.Report); err != nil {
+		if err := writeRecipe(f.write, f.options, conclusion.Report); err != nil {
 			return err
 		}
 	}
@@ -175,6 +189,22 @@ func (f *runFlags) run(cmd *cobra.Command) error {
 		return exitCode(code)
 	}
 	return nil
+}
+
+// conclude does the run.
+func (f *runFlags) conclude(gentle, hurried context.Context, e environment, observer runner.Observer) (runner.Conclusion, error) {
+	setup := runner.Setup{
+		Options: f.options, Faults: f.drawn, Start: e.start, Observer: observer, Command: os.Args, Version: version.Self(),
+	}
+	var actions actionFile
+	if e.name == simulated {
+		setup.Simulate = func(dir string) (runner.Simulation, error) { return f.world(dir, &actions) }
+	}
+	conclusion, err := runner.Run(gentle, hurried, setup)
+	if kept := actions.close(); err == nil && kept != nil {
+		err = fmt.Errorf("the action log: %w", kept)
+	}
+	return conclusion, err
 }
 
 // world makes the world of a simulated run.
@@ -189,7 +219,7 @@ func (f *runFlags) world(dir string, actions *actionFile) (runner.Simulation, er
 }
 
 // simulated makes the options those of a simulated run, and refuses what makes no sense there.
-func (f *runFlags) simulated(cmd *cobra.Command, faults []nemesis.Fault, troubles []string) error {
+func (f *runFlags) simulated(cmd *cobra.Command, troubles []string) error {
 	if f.options.Recipe != "" {
 		return fmt.Errorf("--recipe: %s needs nodes that are stopped and that come and go: use --env docker or netns", f.options.Recipe)
 	}
@@ -199,7 +229,7 @@ func (f *runFlags) simulated(cmd *cobra.Command, faults []nemesis.Fault, trouble
 		}
 	}
 	f.options.Trouble = troubles
-	if err := simulable(faults); err != nil {
+	if err := simulable(f.drawn); err != nil {
 		return err
 	}
 	return checkStore(f.options.Store)

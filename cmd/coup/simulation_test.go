@@ -94,16 +94,15 @@ func TestFamiliesOfFaultsOnRealNodes(t *testing.T) {
 	f := newRunFlags()
 	f.options.Duration = 10 * time.Minute
 	list, _, named := splitTroubles("kill-leader,membership,disk")
-	faults, err := nemesis.Parse(list)
+	var err error
+	f.drawn, err = nemesis.Parse(list)
 	require.NoError(t, err)
-	faults, err = f.families(faults, &named)
+	others, err := f.families(named)
 	require.NoError(t, err)
-	require.Equal(t, []string{"disk"}, named)
-	require.Equal(t, "kill-leader", faults[0].Name())
-	require.Equal(t, "grow", faults[1].Name())
-	require.Len(t, faults, 9)
+	require.Equal(t, []string{"disk"}, others)
+	require.Equal(t, []string{"kill-leader", "grow", "shrink"}, f.options.Faults[:3])
+	require.Len(t, f.drawn, 9)
 	f.options.Duration = 30 * time.Second
-	named = []string{"membership"}
-	_, err = f.families(nil, &named)
+	_, err = f.families([]string{"membership"})
 	require.ErrorContains(t, err, "too short")
 }

@@ -20,11 +20,11 @@ type Info struct {
 	Schema      int               `json:"schema"` // 1
 	Name        string            `json:"name"`
 	Seed        uint64            `json:"seed"`
-	Command     []string          `json:"command"`     // as typed
-	Environment string            `json:"environment"` // "docker", "netns" or "sim"
-	Versions    map[string]string `json:"versions"`    // of "go", "coup", "raftnode"
-	Options     json.RawMessage   `json:"options,omitempty"`     // as they came out, defaults included
-	Plan        []checker.Plan    `json:"plan"`        // one for each kind of fault
+	Command     []string          `json:"command"`           // as typed
+	Environment string            `json:"environment"`       // "docker", "netns" or "sim"
+	Versions    map[string]string `json:"versions"`          // of "go", "coup", "raftnode"
+	Options     json.RawMessage   `json:"options,omitempty"` // as they came out, defaults included
+	Plan        []checker.Plan    `json:"plan"`              // one for each kind of fault
 	Recipe      *Recipe           `json:"recipe,omitempty"`
 	Check       CheckOptions      `json:"check"`
 	Started     time.Time         `json:"started"`

@@ -54,7 +54,7 @@ func Check(ctx context.Context, dir string) (checker.Report, error) {
 		report.Recipe = &checker.Recipe{Name: info.Recipe.Name, ElectionTimeout: info.Recipe.ElectionTimeout, Steps: checker.Steps(evidence)}
 	}
 	return report, errors.Join(
-		writeJSON(filepath.Join(dir, fileVerdict), Verdict{schema, report}),
+		WriteJSON(filepath.Join(dir, fileVerdict), Verdict{schema, report}),
 		writeWhole(filepath.Join(dir, fileSummary), func(w io.Writer) error { return writeSummary(w, info, evidence, report) }),
 		writeWhole(filepath.Join(dir, fileJUnit), func(w io.Writer) error { return writeJUnit(w, info, report) }),
 	)

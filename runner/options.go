@@ -36,10 +36,13 @@ type Options struct {
 	OpTimeout    time.Duration     `json:"op_timeout_ns"`
 	LoseUnsynced bool              `json:"lose_unsynced"`        // what a node has not synced dies with its process
 	ActionLog    bool              `json:"action_log,omitempty"` // what each node does is logged, in the run's folder
-	NodeFlags    []string          `json:"node_flags"`           // further arguments for every node
-	Results      string            `json:"-"`                    // the results folder
-	Binary       string            `json:"-"`                    // path of the raftnode binary
-	Repeat       string            `json:"repeat"`               // the command line that runs the same again
+	// MaxReign is how long a leader leads before it ends itself, to be started again; 0 for no end.
+	MaxReign  time.Duration `json:"max_reign_ns,omitempty"`
+	KeyPrefix string        `json:"key_prefix,omitempty"` // that all keys begin with; "k" when empty
+	NodeFlags []string      `json:"node_flags"`           // further arguments for every node
+	Results   string        `json:"-"`                    // the results folder
+	Binary    string        `json:"-"`                    // path of the raftnode binary
+	Repeat    string        `json:"repeat"`               // the command line that runs the same again
 }
 
 // Defaults are what a run takes that nobody chose anything for. The operation time-out is somewhat
@@ -78,6 +81,7 @@ const (
 	maxDuration    = 30 * 24 * time.Hour
 	minOpTimeout   = 10 * time.Millisecond
 	maxOpTimeout   = time.Minute
+	minReign       = 2 * time.Second
 )
 
 // Validate refuses what makes no run, or one that could prove nothing. The error is an *OptionError.
@@ -104,6 +108,8 @@ func (o Options) Validate(faults []nemesis.Fault) error {
 		return refuse("warm-up", "%v: it cannot be negative", o.WarmUp)
 	case o.WarmUp >= o.Duration:
 		return refuse("duration", "%v leaves no time after the warm-up of %v", o.Duration, o.WarmUp)
+	case o.MaxReign != 0 && o.MaxReign < minReign:
+		return refuse("max-reign", "%v: no leader would come to anything: it must be at least %v, or 0 for no end", o.MaxReign, minReign)
 	case o.Interval <= 0:
 		return refuse("interval", "%v: it must be above 0", o.Interval)
 	case o.Window < 0 || o.Window >= o.Interval:

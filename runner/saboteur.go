@@ -3,6 +3,7 @@ package runner
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -33,6 +34,40 @@ type saboteur struct {
 	current *attack       // in force
 	tries   int           // at healing it
 	healAt  time.Duration // not before, after an attempt that failed
+	fallen  []fallen      // to be started again, oldest first
+}
+
+// fallen is a leader that has ended itself.
+type fallen struct {
+	node   string
+	rising time.Duration // when it is started again
+}
+
+// mourning is how long a leader that has ended itself stays dead, at most.
+const mourning = 2 * time.Second
+
+// fell says that a leader has ended itself. It is started again a little later.
+func (s *saboteur) fell(node string) {
+	random := stream(s.loop.options.Seed, fmt.Sprint("rising ", s.loop.suicides))
+	s.fallen = append(s.fallen, fallen{node, s.loop.world.Now() + time.Duration(random.Int64N(int64(mourning)))})
+}
+
+// raise starts the first of the fallen that is due, unless a fault keeps it down: its healing starts it. It returns when
+// to ask again.
+func (s *saboteur) raise(now time.Duration) time.Duration {
+	next := workload.Never
+	for i, f := range s.fallen {
+		switch {
+		case s.current != nil && slices.Contains(s.current.targets, f.node):
+		case now < f.rising:
+			next = min(next, f.rising)
+		default:
+			s.fallen = slices.Delete(s.fallen, i, i+1)
+			s.repair([]string{f.node})
+			return workload.Never
+		}
+	}
+	return next
 }
 
 // attack is a fault in force.
@@ -128,6 +163,15 @@ func (s *saboteur) act(now time.Duration) time.Duration {
 	if s.busy {
 		return workload.Never
 	}
+	rising := s.raise(now)
+	if s.busy {
+		return workload.Never
+	}
+	return min(rising, s.attack(now))
+}
+
+// attack does what the schedule says.
+func (s *saboteur) attack(now time.Duration) time.Duration {
 	if s.current != nil {
 		if heal := s.offset + s.current.planned.HealAt; s.running && now < heal {
 			if now < s.current.acts {
@@ -233,8 +277,8 @@ func (s *saboteur) heal() {
 	})
 }
 
-// repair starts the nodes that are dead although nothing is in force.
-func (s *saboteur) repair() {
+// repair starts those of the nodes that are dead although nothing is in force; nil stands for all that there are.
+func (s *saboteur) repair(nodes []string) {
 	s.busy = true
 	s.loop.world.Inject(func(ctx context.Context, c cluster.Cluster, _ nemesis.View) error {
 		killer, ok := c.(cluster.Killer)
@@ -242,6 +286,9 @@ func (s *saboteur) repair() {
 			return nil
 		}
 		for _, node := range names(c) {
+			if nodes != nil && !slices.Contains(nodes, node) {
+				continue
+			}
 			state, err := killer.Process(ctx, node)
 			if err != nil {
 				return fmt.Errorf("process of %s: %w", node, err)

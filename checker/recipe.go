@@ -23,6 +23,7 @@ type Step struct {
 	Took        time.Duration `json:"took_ns"`       // what was done for it, proofs included; 0 where it was never proven
 	Unavailable Span          `json:"unavailable"`   // the longest time in which no operation completed ok, at any node
 	OK          int           `json:"ok"`            // operations begun in it
+	Stalled     time.Duration `json:"stalled_ns"`    // of Unavailable, the suite itself got no processor
 	Invoked     int           `json:"invoked"`       // likewise, of any outcome
 	P99Before   time.Duration `json:"p99_before_ns"` // of the ok operations from the beginning of the workload to the first step
 	P99         time.Duration `json:"p99_ns"`        // of the ok operations begun in it
@@ -42,6 +43,9 @@ func Steps(evidence Evidence) []Step {
 			before, _, _ = p99(evidence.Ops, Span{From: load.From, To: f.Begun})
 		}
 		step := Step{Name: f.Name, Unavailable: longestGap(evidence.Ops, span), P99Before: before}
+		for _, s := range evidence.Stalls {
+			step.Stalled += max(0, min(s.To, step.Unavailable.To)-max(s.From, step.Unavailable.From))
+		}
 		if f.Attempt == Installed && f.Healing == Healed {
 			step.Took = f.From - f.Begun + f.Cleared - f.To
 		}
@@ -93,7 +97,7 @@ func (r Recipe) Bound() string {
 
 // Table shows the steps, the heading first.
 func (r Recipe) Table() [][]string {
-	rows := [][]string{{"step", "took", "longest without an ok", "within two election time-outs", "ok", "p99 before", "p99"}}
+	rows := [][]string{{"step", "took", "longest without an ok", "of that the suite stood still", "within two election time-outs", "ok", "p99 before", "p99"}}
 	for _, s := range r.Steps {
 		within, took := "yes", "not done"
 		if s.Unavailable.Length() > r.most() {
@@ -103,7 +107,7 @@ func (r Recipe) Table() [][]string {
 			took = fmt.Sprintf("%.2fs", s.Took.Seconds())
 		}
 		rows = append(rows, []string{
-			s.Name, took, millis(s.Unavailable.Length()), within, fmt.Sprintf("%d/%d", s.OK, s.Invoked), millis(s.P99Before), millis(s.P99),
+			s.Name, took, millis(s.Unavailable.Length()), millis(s.Stalled), within, fmt.Sprintf("%d/%d", s.OK, s.Invoked), millis(s.P99Before), millis(s.P99),
 		})
 	}
 	return rows

@@ -26,6 +26,7 @@ type Info struct {
 	Options     json.RawMessage   `json:"options,omitempty"` // as they came out, defaults included
 	Plan        []checker.Plan    `json:"plan"`              // one for each kind of fault
 	Recipe      *Recipe           `json:"recipe,omitempty"`
+	Stalls      []checker.Span    `json:"stalls,omitempty"` // see checker.Evidence
 	Check       CheckOptions      `json:"check"`
 	Started     time.Time         `json:"started"`
 	Ended       *time.Time        `json:"ended,omitempty"` // missing of a run that was killed

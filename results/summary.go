@@ -64,7 +64,7 @@ func writeSummary(w io.Writer, info Info, evidence checker.Evidence, report chec
 			}
 			row(all...)
 			if i == 0 {
-				line("|---|--:|--:|---|--:|--:|--:|")
+				line("|---|--:|--:|--:|---|--:|--:|--:|")
 			}
 		}
 		line("")

@@ -39,6 +39,9 @@ type realtime struct {
 	ended     context.Context // nothing outlives it
 	end       context.CancelFunc
 	workers   sync.WaitGroup
+
+	mu     sync.Mutex
+	stalls []checker.Span // when this process got no processor
 }
 
 type submission struct {
@@ -66,6 +69,7 @@ func newRealtime(ctx context.Context, c cluster.Cluster, opTimeout time.Duration
 	}
 	w.ended, w.end = context.WithCancel(ctx)
 	w.workers.Go(w.inject)
+	w.workers.Go(w.wake)
 	return w
 }
 
@@ -73,6 +77,39 @@ func newRealtime(ctx context.Context, c cluster.Cluster, opTimeout time.Duration
 func (w *realtime) Close() {
 	w.end()
 	w.workers.Wait()
+}
+
+const (
+	// wakeEvery is how often the World looks whether it is late, and stallFrom from when on that is a stall.
+	wakeEvery = 10 * time.Millisecond
+	stallFrom = 50 * time.Millisecond
+)
+
+// wake notes when it wakes up late: then this process, and probably the nodes, had to wait for the machine.
+func (w *realtime) wake() {
+	timer := time.NewTicker(wakeEvery)
+	defer timer.Stop()
+	for last := w.Now(); ; {
+		select {
+		case <-w.ended.Done():
+			return
+		case <-timer.C:
+		}
+		now := w.Now()
+		if now-last >= stallFrom {
+			w.mu.Lock()
+			w.stalls = append(w.stalls, checker.Span{From: last, To: now})
+			w.mu.Unlock()
+		}
+		last = now
+	}
+}
+
+// Stalls are when this process got no processor, so far.
+func (w *realtime) Stalls() []checker.Span {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.stalls)
 }
 
 // Now implements World.

@@ -201,6 +201,7 @@ func (r *running) loop(ctx, hurried context.Context, nodes *nodes) {
 	defer context.AfterFunc(ctx, func() { world.Wake(l.interrupt) })()
 	l.run()
 	r.note(l)
+	r.info.Stalls = world.Stalls()
 }
 
 // fit tells whether all faults can be used on the cluster.

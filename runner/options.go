@@ -23,9 +23,11 @@ type Options struct {
 	Concurrency int           `json:"concurrency"` // clients
 	Keys        int           `json:"keys"`        // keys in use at a time
 	Seed        uint64        `json:"seed"`
-	Faults      []string      `json:"faults"`            // names, as nemesis.Parse takes them; none for a run without
-	Trouble     []string      `json:"trouble,omitempty"` // what goes wrong by itself in a simulated world, all along
-	Store       string        `json:"store,omitempty"`   // what a simulated node keeps its log in: memory or pebble
+	Faults      []string      `json:"faults"` // names, as nemesis.Parse takes them; none for a run without
+	// Recipe names the fixed schedule that takes the place of one that is drawn; empty for none.
+	Recipe  string   `json:"recipe,omitempty"`
+	Trouble []string `json:"trouble,omitempty"` // what goes wrong by itself in a simulated world, all along
+	Store   string   `json:"store,omitempty"`   // what a simulated node keeps its log in: memory or pebble
 	// Schedule is what is done to the cluster instead of what Seed would draw; nil for that. The names in it are
 	// those in Faults.
 	Schedule     []nemesis.Planned `json:"schedule,omitempty"`
@@ -122,6 +124,13 @@ func (o Options) Validate(faults []nemesis.Fault) error {
 		return refuse("interval", "%v: it must be above 0", o.Interval)
 	case o.Window < 0 || o.Window >= o.Interval:
 		return refuse("window", "%v: it must be below the interval of %v, or 0 for what suits that", o.Window, o.Interval)
+	}
+	if o.Recipe != "" {
+		_, err := nemesis.FindRecipe(o.Recipe)
+		if err != nil {
+			return refuse("recipe", "%v", err)
+		}
+		return nil
 	}
 	for _, fault := range faults {
 		if fault.KeepsQuorum() && o.Nodes < 3 {

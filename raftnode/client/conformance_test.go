@@ -80,6 +80,7 @@ func (s *scripted) Tick()                                                   {}
 func (s *scripted) Receive(raft.Message)                                    {}
 func (s *scripted) Change([]confchange.Change, func(replica.Result, error)) {}
 func (s *scripted) Transfer(raft.NodeID) error                              { return nil }
+func (s *scripted) HandOver() error                                         { return nil }
 func (s *scripted) StepDown() error                                         { return nil }
 func (s *scripted) TakeSnapshot() error                                     { return nil }
 func (s *scripted) Status() replica.Status                                  { return replica.Status{Status: raft.Status{ID: "n1"}} }

@@ -13,7 +13,7 @@ import (
 
 // breakage is by what a node under test is broken from outside.
 type breakage struct {
-	handler http.Handler // nil for none
+	handler http.Handler                         // nil for none
 	ticks   func() (t server.Ticks, stop func()) // from the call on
 }
 

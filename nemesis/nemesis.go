@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"coup/cluster"
+	"coup/raftnode/seams"
 )
 
 // Fault is one way of breaking a cluster.
@@ -77,6 +78,7 @@ type Outcome struct {
 	Links     []cluster.Link                  `json:"links,omitempty"`
 	Probes    []cluster.Probe                 `json:"probes,omitempty"`    // what the links did afterwards
 	Processes map[string]cluster.ProcessState `json:"processes,omitempty"` // how processes stood afterwards
+	Seams     map[string]seams.Report         `json:"seams,omitempty"`     // what nodes said of their disks and clocks afterwards
 	Crashes   int                             `json:"crashes,omitempty"`   // on healing: how often a process was killed meanwhile
 }
 

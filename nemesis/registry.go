@@ -6,46 +6,69 @@ import (
 	"strings"
 )
 
-// All are the faults that there are, in the order in which they are listed to people.
+// All are the faults that need nothing of the nodes, in the order in which they are listed to people. Every environment has
+// them.
 func All() []Fault {
 	return []Fault{killLeader, isolateLeader, split, oneWay, pauseLeader{}, killAll, crashBridge{}}
 }
 
+// Seamed are the faults for which real nodes must be started with seams. They come only where they are asked for, so that
+// other runs are of nodes as they are.
+func Seamed() []Fault {
+	return []Fault{slowSync, failSync, failWrite, fullDisk, tornWrite, jumpClock, strobeClock, clockRate}
+}
+
+// NeedsSeams tells whether a fault is one of Seamed.
+func NeedsSeams(f Fault) bool {
+	switch f.(type) {
+	case *disk, *clock:
+		return true
+	}
+	return false
+}
+
+func known() []Fault { return append(All(), Seamed()...) }
+
 // groups are names for several faults.
 var groups = map[string]func(Fault) bool{
-	"all":       func(Fault) bool { return true },
+	"all":       func(f Fault) bool { return !NeedsSeams(f) },
 	"none":      func(Fault) bool { return false },
 	"leader":    func(f Fault) bool { return strings.HasSuffix(f.Name(), "-leader") },
 	"kill":      func(f Fault) bool { _, ok := f.(*kill); return ok },
 	"partition": func(f Fault) bool { _, ok := f.(*partition); return ok },
+	"disk":      func(f Fault) bool { _, ok := f.(*disk); return ok },
+	"clock":     func(f Fault) bool { _, ok := f.(*clock); return ok },
 }
 
-// Parse reads what --faults takes: names and groups, separated by commas. The groups are "all",
-// "none", "leader" (faults that aim at the leader), "kill" and "partition". The order is All's and
-// each fault comes once.
+// Parse reads what --faults takes: names and groups, separated by commas. The groups are "all" (of
+// All), "none", "leader" (faults that aim at the leader), "kill", "partition", "disk" and "clock". The order is that
+// of All and Seamed, and each fault comes once.
 func Parse(list string) ([]Fault, error) {
 	wanted := map[string]bool{}
 	for _, word := range strings.Split(list, ",") {
 		word = strings.TrimSpace(word)
-		known := false
-		for _, f := range All() {
+		understood := false
+		for _, f := range known() {
 			group, isGroup := groups[word]
 			if f.Name() == word || isGroup && group(f) {
 				wanted[f.Name()] = true
 			}
-			known = known || isGroup || f.Name() == word
+			understood = understood || isGroup || f.Name() == word
 		}
-		if !known {
+		if !understood {
 			return nil, fmt.Errorf("there is no fault %q%s; there are %s", word, nearest(word), strings.Join(words(), ", "))
 		}
 	}
-	return slices.DeleteFunc(All(), func(f Fault) bool { return !wanted[f.Name()] }), nil
+	return slices.DeleteFunc(known(), func(f Fault) bool { return !wanted[f.Name()] }), nil
 }
+
+// IsGroup tells whether a word is a name for several faults.
+func IsGroup(word string) bool { return groups[word] != nil }
 
 // words are all that Parse knows: faults, then groups.
 func words() []string {
 	var names, more []string
-	for _, f := range All() {
+	for _, f := range known() {
 		names = append(names, f.Name())
 	}
 	for name := range groups {

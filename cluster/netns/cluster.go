@@ -16,6 +16,7 @@ import (
 
 	"coup/cluster"
 	"coup/cluster/packet"
+	"coup/cluster/seam"
 )
 
 // The ports of every node, on its own address.
@@ -38,6 +39,7 @@ const settleBound = 15 * time.Second
 // local is the cluster: processes in network namespaces.
 type local struct {
 	*packet.Network
+	*seam.Control
 	options cluster.Options
 	network *network
 	temp    string // holds the nodes' data
@@ -55,6 +57,7 @@ var _ interface {
 	cluster.Pauser
 	cluster.Partitioner
 	cluster.Watcher
+	cluster.Breaker
 } = (*local)(nil)
 
 type node struct {
@@ -78,6 +81,13 @@ func Start(ctx context.Context, o cluster.Options) (cluster.Cluster, error) {
 		return nil, fmt.Errorf("netns: %d nodes: want 1 to 200", o.Nodes)
 	}
 	c := &local{options: o, nodes: map[string]*node{}}
+	c.Control = seam.New(o.Seams, func(id string) (string, bool) {
+		n, ok := c.nodes[id]
+		if !ok {
+			return "", false
+		}
+		return n.ClientURL, true
+	})
 	if err := c.start(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("netns: %w", err), c.Close(context.WithoutCancel(ctx)))
 	}
@@ -146,7 +156,10 @@ func (c *local) addNode(id string, p *port, peers string) error {
 		"--data", n.data,
 		"--log-format", "json",
 	}
-	if c.options.LoseUnsynced {
+	switch {
+	case c.options.Seams:
+		n.arguments = append(n.arguments, seam.Flag)
+	case c.options.LoseUnsynced:
 		n.arguments = append(n.arguments, "--unsafe-lose-unsynced")
 	}
 	if c.options.ActionLog {
@@ -176,11 +189,13 @@ func (c *local) launch(n *node) error {
 	cmd := exec.Command(binary, n.arguments...)
 	cmd.Stdout, cmd.Stderr = log, log
 	p, err := startProcess(n.port.namespace, cmd, func(s *os.ProcessState) {
+		death := cluster.Death{Node: n.ID, At: time.Now(), Exit: s.String(), Log: lastLines(n.log, deathLines)}
+		if c.Excused(death) {
+			return
+		}
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		c.unexpected = append(c.unexpected, cluster.Death{
-			Node: n.ID, At: time.Now(), Exit: s.String(), Log: lastLines(n.log, deathLines),
-		})
+		c.unexpected = append(c.unexpected, death)
 	})
 	if err != nil {
 		return fmt.Errorf("start %s: %w", n.ID, err)

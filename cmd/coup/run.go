@@ -81,7 +81,11 @@ func faultList() string {
 	for _, fault := range nemesis.All() {
 		names = append(names, fault.Name())
 	}
-	return "(" + strings.Join(names, ", ") + ")"
+	var seamed []string
+	for _, fault := range nemesis.Seamed() {
+		seamed = append(seamed, fault.Name())
+	}
+	return "(" + strings.Join(names, ", ") + "),\nin docker and netns of disk and clock, by these words or by name\n(" + strings.Join(seamed, ", ") + ")"
 }
 
 // run does a whole run and ends with the exit code of its verdict. Everything that can be refused is
@@ -122,7 +126,7 @@ func (f *runFlags) run(cmd *cobra.Command) error {
 // parse makes options of the flags, and finds what goes wrong in sim, and which of that was named.
 func (f *runFlags) parse() (troubles, named []string, err error) {
 	o := &f.options
-	list, troubles, named := splitTroubles(f.faults)
+	list, troubles, named := splitTroubles(f.faults, f.environment == simulated)
 	if f.drawn, err = nemesis.Parse(list); err != nil {
 		return nil, nil, &usageError{fmt.Errorf("--faults: %w", err)}
 	}
@@ -202,6 +206,9 @@ func (f *runFlags) simulated(cmd *cobra.Command, troubles []string) error {
 		}
 	}
 	f.options.Trouble = troubles
+	if err := refuseSeamed(f.drawn); err != nil {
+		return err
+	}
 	return checkStore(f.options.Store)
 }
 

@@ -24,7 +24,7 @@ func TestSplitTroubles(t *testing.T) {
 		"none":                  {"none", nil, nil},
 		"kill-leader,partition": {"kill-leader,partition", nil, nil},
 	} {
-		faults, troubles, named := splitTroubles(list)
+		faults, troubles, named := splitTroubles(list, true)
 		require.Equal(t, want.faults, faults, list)
 		require.ElementsMatch(t, want.troubles, troubles, list)
 		require.Equal(t, want.named, named, list)
@@ -49,7 +49,7 @@ func TestTheCommandOfARunIsThatRun(t *testing.T) {
 		var err error
 		got.Seed, err = parseSeed(f.seed)
 		require.NoError(t, err)
-		list, troubles, _ := splitTroubles(f.faults)
+		list, troubles, _ := splitTroubles(f.faults, true)
 		faults, err := nemesis.Parse(list)
 		require.NoError(t, err)
 		require.Equal(t, run.Faults, faults)

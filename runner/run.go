@@ -144,7 +144,7 @@ func (r *running) play(ctx, hurried context.Context) {
 	c, err := r.Start(ctx, cluster.Options{
 		Run: runName(r.Options.Name, begun), Nodes: r.Options.Nodes, Binary: r.Options.Binary,
 		LoseUnsynced: r.Options.LoseUnsynced, ActionLog: r.Options.ActionLog,
-		Seams: slices.ContainsFunc(r.Faults, nemesis.NeedsSeams),
+		Seams:         slices.ContainsFunc(r.Faults, nemesis.NeedsSeams),
 		NodeArguments: r.Options.NodeFlags, Dir: r.run.Dir(),
 		Progress: func(text string) { r.Observer.Step(Step{Name: step, Detail: text, State: StepUnderWay}) },
 	})

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"coup/cluster"
+	"coup/raftnode/raft"
 	"coup/raftnode/seams"
 )
 
@@ -80,6 +81,8 @@ type Outcome struct {
 	Processes map[string]cluster.ProcessState `json:"processes,omitempty"` // how processes stood afterwards
 	Seams     map[string]seams.Report         `json:"seams,omitempty"`     // what nodes said of their disks and clocks afterwards
 	Crashes   int                             `json:"crashes,omitempty"`   // on healing: how often a process was killed meanwhile
+	Members   *raft.Configuration             `json:"members,omitempty"`   // that a majority goes by, afterwards
+	Changes   int                             `json:"changes,omitempty"`   // on healing: how often members changed meanwhile
 }
 
 // Phase is the half of a fault's life that an event records.

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -28,15 +29,15 @@ const askBound = 2 * time.Second
 type Control struct {
 	client *http.Client
 	off    bool
-	urls   func(node string) (clientURL string, known bool)
+	nodes  func() []cluster.Node
 
 	mu      sync.Mutex
 	excuses map[string]string
 }
 
-// New makes a control of nodes at the URLs of their HTTP API. on says that they were started with Flag.
-func New(on bool, urls func(node string) (clientURL string, known bool)) *Control {
-	return &Control{client: &http.Client{Timeout: askBound}, off: !on, urls: urls, excuses: map[string]string{}}
+// New makes a control of nodes, which are asked for anew each time. on says that they were started with Flag.
+func New(on bool, nodes func() []cluster.Node) *Control {
+	return &Control{client: &http.Client{Timeout: askBound}, off: !on, nodes: nodes, excuses: map[string]string{}}
 }
 
 // Breakable is defined by cluster.Breaker.
@@ -71,15 +72,16 @@ func (c *Control) ask(ctx context.Context, node, method, path string, faults any
 	if err := c.Breakable(); err != nil {
 		return r, err
 	}
-	url, known := c.urls(node)
-	if !known {
+	nodes := c.nodes()
+	at := slices.IndexFunc(nodes, func(n cluster.Node) bool { return n.ID == node })
+	if at < 0 {
 		return r, errors.New("no such node")
 	}
 	body, err := json.Marshal(faults)
 	if err != nil {
 		return r, err
 	}
-	request, err := http.NewRequestWithContext(ctx, method, url+seams.Prefix+path, bytes.NewReader(body))
+	request, err := http.NewRequestWithContext(ctx, method, nodes[at].ClientURL+seams.Prefix+path, bytes.NewReader(body))
 	if err != nil {
 		return r, err
 	}

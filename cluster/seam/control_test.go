@@ -11,7 +11,7 @@ import (
 
 // Catches a crash that passes for the end that a fault was to cause, and an excuse that outlives its fault.
 func TestOnlyTheDeathThatWasToBeIsExcused(t *testing.T) {
-	c := New(true, func(string) (string, bool) { return "", false })
+	c := New(true, func() []cluster.Node { return nil })
 	death := func(node, last string) cluster.Death {
 		return cluster.Death{Node: node, Log: []string{"node takes part", last}}
 	}
@@ -27,7 +27,7 @@ func TestOnlyTheDeathThatWasToBeIsExcused(t *testing.T) {
 
 // Catches a control that asks nodes that cannot be broken, and would take their refusal for a fault's.
 func TestNodesWithoutSeamsCannotBeBroken(t *testing.T) {
-	c := New(false, func(string) (string, bool) { t.Fatal("it was asked"); return "", false })
+	c := New(false, func() []cluster.Node { t.Fatal("it was asked"); return nil })
 	require.ErrorContains(t, c.Breakable(), Flag)
 	_, err := c.BreakDisk(t.Context(), "n1", faultfs.Faults{SyncFails: true})
 	require.ErrorContains(t, err, Flag)

@@ -17,25 +17,29 @@ func checkStore(name string) error {
 	return nil
 }
 
-// refuseSeamed refuses faults of real disks and clocks, of which there are none in the simulator.
-func refuseSeamed(faults []nemesis.Fault) error {
+// simulable refuses the faults that the simulator has not.
+func simulable(faults []nemesis.Fault) error {
 	for _, fault := range faults {
 		if nemesis.NeedsSeams(fault) {
-			return fmt.Errorf("--faults: %s breaks a real node: use --env docker or netns; in --env sim there are the troubles disk and clocks", fault.Name())
+			return fmt.Errorf("--faults: %s breaks a real node: use --env docker or netns. In sim, disk and clocks stand for what goes wrong all along", fault.Name())
+		}
+		for _, real := range nemesis.Real() {
+			if real.Name() == fault.Name() {
+				return fmt.Errorf("--faults: %s needs real nodes: use --env docker or netns. In sim, membership stands for administrators who change members all along", fault.Name())
+			}
 		}
 	}
 	return nil
 }
 
 // splitTroubles takes the simulator's own troubles out of what --faults lists. What is left, package
-// nemesis knows. "all" means all of both, and named tells what was asked for by its own name. A word that both know, as
-// "disk", is the simulator's in the simulator, and the nemesis's elsewhere.
-func splitTroubles(list string, inSim bool) (faults string, troubles, named []string) {
+// nemesis knows. "all" means all of both, and named tells what was asked for by its own name.
+func splitTroubles(list string) (faults string, troubles, named []string) {
 	var left []string
 	for _, word := range strings.Split(list, ",") {
 		word = strings.TrimSpace(word)
 		switch {
-		case slices.Contains(sim.Troubles(), word) && (inSim || !nemesis.IsGroup(word)):
+		case slices.Contains(sim.Troubles(), word):
 			troubles, named = append(troubles, word), append(named, word)
 			continue
 		case word == "all":

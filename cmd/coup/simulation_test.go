@@ -3,6 +3,7 @@ package main
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -24,7 +25,7 @@ func TestSplitTroubles(t *testing.T) {
 		"none":                  {"none", nil, nil},
 		"kill-leader,partition": {"kill-leader,partition", nil, nil},
 	} {
-		faults, troubles, named := splitTroubles(list, true)
+		faults, troubles, named := splitTroubles(list)
 		require.Equal(t, want.faults, faults, list)
 		require.ElementsMatch(t, want.troubles, troubles, list)
 		require.Equal(t, want.named, named, list)
@@ -49,7 +50,7 @@ func TestTheCommandOfARunIsThatRun(t *testing.T) {
 		var err error
 		got.Seed, err = parseSeed(f.seed)
 		require.NoError(t, err)
-		list, troubles, _ := splitTroubles(f.faults, true)
+		list, troubles, _ := splitTroubles(f.faults)
 		faults, err := nemesis.Parse(list)
 		require.NoError(t, err)
 		require.Equal(t, run.Faults, faults)
@@ -86,4 +87,22 @@ func TestJudgeSweep(t *testing.T) {
 		require.Equal(t, c.want, verdict, c.name)
 		require.Equal(t, c.want == checker.Pass, len(reasons) == 0, c.name)
 	}
+}
+
+// Catches a word that is a family of faults where nodes are real, and is taken for the simulator's trouble there.
+func TestFamiliesOfFaultsOnRealNodes(t *testing.T) {
+	f := newRunFlags()
+	f.options.Duration = 10 * time.Minute
+	list, _, named := splitTroubles("kill-leader,membership,messages,disk")
+	var err error
+	f.drawn, err = nemesis.Parse(list)
+	require.NoError(t, err)
+	others, err := f.families(named)
+	require.NoError(t, err)
+	require.Equal(t, []string{"messages"}, others)
+	require.Equal(t, []string{"kill-leader", "grow", "shrink"}, f.options.Faults[:3])
+	require.Len(t, f.drawn, 14)
+	f.options.Duration = 30 * time.Second
+	_, err = f.families([]string{"membership"})
+	require.ErrorContains(t, err, "too short")
 }

@@ -85,11 +85,11 @@ func (f *sweepFlags) parse() (everything bool, err error) {
 	if failed[0] != nil || failed[1] != nil || o.MinNodes < 3 || o.MaxNodes > 25 || o.MinNodes > o.MaxNodes {
 		return refuse("nodes", "%q: it must be a number from 3 to 25, or two such with a dash between", f.nodes)
 	}
-	faults, troubles, _ := splitTroubles(f.faults, true)
+	faults, troubles, _ := splitTroubles(f.faults)
 	if o.Faults, err = nemesis.Parse(faults); err != nil {
 		return refuse("faults", "%v", err)
 	}
-	if err := refuseSeamed(o.Faults); err != nil {
+	if err := simulable(o.Faults); err != nil {
 		return false, &usageError{err}
 	}
 	o.Troubles = troubles

@@ -20,7 +20,5 @@ type Breaker interface {
 	// Excuse says that the node may end by itself from now on, if the last lines of its log say so in these words; then a
 	// Watcher does not report its death. Empty words end that.
 	Excuse(node, words string)
-	// Process and Restart are those of a Killer.
-	Process(ctx context.Context, node string) (ProcessState, error)
-	Restart(ctx context.Context, node string) error
+	Killer
 }

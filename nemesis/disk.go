@@ -107,17 +107,21 @@ func (b *brokenDisk) begin(ctx context.Context, f faultfs.Faults) (map[string]se
 }
 
 // Heal implements Installed. The proof is that the node runs, that its disk does nothing wrong, and that no fsync is held up
-// any more; of one that had to end, that its process is another.
+// any more; of one that had to end, that its process is another. If it has not ended, it is killed first, so that what it took for
+// durable is lost as it would be, and missed.
 func (b *brokenDisk) Heal(ctx context.Context) Outcome {
 	ctx, cancel := b.healing(ctx)
 	defer cancel()
 	outcome := Outcome{Result: ResultHealed, Targets: []string{b.node}}
-	err := b.revive(ctx)
+	err := b.putDown(ctx)
+	if err == nil {
+		err = b.revive(ctx)
+	}
 	if err == nil {
 		outcome.Processes, err = b.inState(ctx, b.breaker, outcome.Targets, "running")
 	}
 	if now := outcome.Processes[b.node]; err == nil && b.disk.ends != "" && now.PID == b.was.PID {
-		err = fmt.Errorf("%s lives on with pid %d on a disk that failed", b.node, now.PID)
+		err = fmt.Errorf("%s still has pid %d, on a disk that failed", b.node, now.PID)
 	}
 	if err == nil {
 		outcome.Seams, err = b.heal(ctx)
@@ -128,6 +132,15 @@ func (b *brokenDisk) Heal(ctx context.Context) Outcome {
 	}
 	b.breaker.Excuse(b.node, "")
 	return outcome
+}
+
+// putDown kills a node that had to end and has not.
+func (b *brokenDisk) putDown(ctx context.Context) error {
+	state, err := b.breaker.Process(ctx, b.node)
+	if err != nil || b.disk.ends == "" || state.PID != b.was.PID {
+		return err
+	}
+	return b.breaker.Kill(ctx, b.node)
 }
 
 func (b *brokenDisk) heal(ctx context.Context) (map[string]seams.Report, error) {

@@ -19,15 +19,16 @@ import (
 
 // puppets are three nodes, all of whose disks take at once what they take at all, and of which the test says how they take it when they are broken. Nothing else is done to them.
 type puppets struct {
-	since   time.Time
-	report  seams.Report
-	state   cluster.ProcessState
-	excuse  string
-	deaf    bool             // orders change nothing
-	obey    func(p *puppets) // after an order that was taken; nil for nothing
-	seen    func(time.Duration) time.Duration
-	refused error // of Restart
-	patient bool  // time passes, and proofs are tried again
+	since    time.Time
+	report   seams.Report
+	state    cluster.ProcessState
+	excuse   string
+	deaf     bool             // orders change nothing
+	obey     func(p *puppets) // after an order that was taken; nil for nothing
+	seen     func(time.Duration) time.Duration
+	refused  error // of Restart
+	immortal bool  // Kill does nothing
+	patient  bool  // time passes, and proofs are tried again
 }
 
 func (*puppets) Environment() string                 { return "puppets" }
@@ -43,6 +44,13 @@ func (p *puppets) Restart(context.Context, string) error {
 		p.report.Disk.Faults = faultfs.Faults{}
 	}
 	return p.refused
+}
+
+func (p *puppets) Kill(context.Context, string) error {
+	if !p.immortal {
+		p.state = cluster.ProcessState{State: "dead"}
+	}
+	return nil
 }
 
 func (p *puppets) Process(context.Context, string) (cluster.ProcessState, error) { return p.state, nil }
@@ -144,8 +152,11 @@ func TestHealingOfSeamsIsProven(t *testing.T) {
 		{"a node that came back", "fail-fsync", dies, func(*puppets) {}, ""},
 		{"a node that does not come back", "fail-write", dies, func(p *puppets) { p.refused = errors.New("no") }, "no"},
 		{"a node that was never gone", "torn-write", dies, func(p *puppets) {
-			p.state, p.obey = cluster.ProcessState{State: "running", PID: 1}, nil
-		}, "lives on"},
+			p.state, p.immortal = cluster.ProcessState{State: "running", PID: 1}, true
+		}, "still has pid 1"},
+		{"a node that went on, and is killed", "full-disk", dies, func(p *puppets) {
+			p.state = cluster.ProcessState{State: "running", PID: 1}
+		}, ""},
 		{"a disk that is still broken", "slow-fsync", waits, func(p *puppets) { p.deaf = true }, "not whole"},
 		{"an fsync that still waits", "slow-fsync", waits, func(p *puppets) { p.obey = nil }, "not whole"},
 	} {

@@ -16,6 +16,21 @@ func Real() []Fault {
 	return []Fault{stopLeader, rollingRestart, grow, shrink, swap, removeLeader, demote, replace, readd, island{}}
 }
 
+// Seamed are the faults for which real nodes must be started with seams. They come only where they are asked for, so that
+// other runs are of nodes as they are.
+func Seamed() []Fault {
+	return []Fault{slowSync, failSync, failWrite, fullDisk, tornWrite, jumpClock, strobeClock, clockRate}
+}
+
+// NeedsSeams tells whether a fault is one of Seamed.
+func NeedsSeams(f Fault) bool {
+	switch f.(type) {
+	case *disk, *clock:
+		return true
+	}
+	return false
+}
+
 // groups are names for several faults.
 var groups = map[string]func(Fault) bool{
 	"all":        everywhere,
@@ -25,6 +40,8 @@ var groups = map[string]func(Fault) bool{
 	"stop":       func(f Fault) bool { _, ok := f.(*stop); return ok },
 	"partition":  func(f Fault) bool { _, ok := f.(*partition); return ok },
 	"membership": func(f Fault) bool { _, ok := f.(*membership); return ok || f == island{} },
+	"disk":       func(f Fault) bool { _, ok := f.(*disk); return ok },
+	"clock":      func(f Fault) bool { _, ok := f.(*clock); return ok },
 }
 
 func everywhere(f Fault) bool {
@@ -56,7 +73,7 @@ func Parse(list string) ([]Fault, error) {
 	return slices.DeleteFunc(every(), func(f Fault) bool { return !wanted[f.Name()] }), nil
 }
 
-func every() []Fault { return append(All(), Real()...) }
+func every() []Fault { return slices.Concat(All(), Real(), Seamed()) }
 
 // words are all that Parse knows: faults, then groups.
 func words() []string {

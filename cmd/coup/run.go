@@ -92,12 +92,16 @@ func faultList() string {
 	for _, fault := range nemesis.All() {
 		names = append(names, fault.Name())
 	}
-	var real []string
+	var real, seamed []string
 	for _, fault := range nemesis.Real() {
 		real = append(real, fault.Name())
 	}
+	for _, fault := range nemesis.Seamed() {
+		seamed = append(seamed, fault.Name())
+	}
 	return "(" + strings.Join(names, ", ") + ")" +
-		"\nand in docker and netns, by their own names or as stop and membership\n(" + strings.Join(real, ", ") + ")"
+		"\nand in docker and netns, by their own names or as stop, membership, disk and clock\n(" +
+		strings.Join(real, ", ") + ",\n" + strings.Join(seamed, ", ") + ")"
 }
 
 // run does a whole run and ends with the exit code of its verdict. Everything that can be refused is

@@ -20,6 +20,9 @@ func checkStore(name string) error {
 // simulable refuses the faults that the simulator has not.
 func simulable(faults []nemesis.Fault) error {
 	for _, fault := range faults {
+		if nemesis.NeedsSeams(fault) {
+			return fmt.Errorf("--faults: %s breaks a real node: use --env docker or netns. In sim, disk and clocks stand for what goes wrong all along", fault.Name())
+		}
 		for _, real := range nemesis.Real() {
 			if real.Name() == fault.Name() {
 				return fmt.Errorf("--faults: %s needs real nodes: use --env docker or netns. In sim, membership stands for administrators who change members all along", fault.Name())

@@ -93,15 +93,15 @@ func TestJudgeSweep(t *testing.T) {
 func TestFamiliesOfFaultsOnRealNodes(t *testing.T) {
 	f := newRunFlags()
 	f.options.Duration = 10 * time.Minute
-	list, _, named := splitTroubles("kill-leader,membership,disk")
+	list, _, named := splitTroubles("kill-leader,membership,messages,disk")
 	var err error
 	f.drawn, err = nemesis.Parse(list)
 	require.NoError(t, err)
 	others, err := f.families(named)
 	require.NoError(t, err)
-	require.Equal(t, []string{"disk"}, others)
+	require.Equal(t, []string{"messages"}, others)
 	require.Equal(t, []string{"kill-leader", "grow", "shrink"}, f.options.Faults[:3])
-	require.Len(t, f.drawn, 9)
+	require.Len(t, f.drawn, 14)
 	f.options.Duration = 30 * time.Second
 	_, err = f.families([]string{"membership"})
 	require.ErrorContains(t, err, "too short")

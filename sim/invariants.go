@@ -113,8 +113,8 @@ func (n witness) Applied(e raft.Entry, r fsm.Result, hash uint64) {
 }
 
 // Restored implements replica.Observer.
-func (n witness) Restored(s raft.Snapshot, hash uint64) {
-	n.deeds = append(n.deeds, deed{mark: markOf(s.Base), hash: hash, configuration: &s.Configuration})
+func (n witness) Restored(b raft.Base, hash uint64) {
+	n.deeds = append(n.deeds, deed{mark: markOf(b), hash: hash, configuration: &b.Configuration})
 	n.state = hash
 }
 

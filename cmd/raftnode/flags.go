@@ -268,7 +268,7 @@ func (f *flags) replicate(s *settings) error {
 		return fmt.Errorf("--snapshot-chunk-bytes: it must be from %d to %d", 1<<10, maxChunkBytes)
 	}
 	s.promotionLag = f.promotionLag
-	s.snapshots = replica.Snapshots{Every: f.snapshotEvery, Keep: f.snapshotKeep, ChunkBytes: f.snapshotChunkBytes}
+	s.snapshots = replica.Snapshots{Amortized: true, Every: f.snapshotEvery, Keep: f.snapshotKeep, ChunkBytes: f.snapshotChunkBytes}
 	return nil
 }
 

@@ -111,8 +111,12 @@ func run(ctx context.Context, s settings) (err error) {
 		return fmt.Errorf("bus: %w", err)
 	}
 	defer peers.Close()
+	state, err := db.State()
+	if err != nil {
+		return err
+	}
 	config := replicaConfig(s)
-	config.Store, config.Bus, config.Actions = metrics.Store(db), loop.Bus(messages), tell
+	config.Store, config.State, config.Bus, config.Actions = metrics.Store(db), state, loop.Bus(messages), tell
 	config.Members = func(c raft.Configuration) {
 		for _, id := range directory.Configure(where.configure(c)) {
 			messages.Drop(id)

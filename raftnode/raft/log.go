@@ -23,8 +23,9 @@ type log struct {
 // keptEntries is how many entries that are durable and applied stay in memory for slow followers.
 const keptEntries = 4096
 
-func newLog(storage Storage, s State) log {
-	begun := max(s.Base.Index, s.Snapshot.Index)
+// newLog is a log of which the state held all up to applied when it was last seen.
+func newLog(storage Storage, s State, applied uint64) log {
+	begun := max(s.Base.Index, s.Snapshot.Index, applied)
 	return log{
 		storage: storage, base: s.Base, offset: s.Last + 1,
 		durable: s.Last, commit: begun, applied: begun,

@@ -27,7 +27,7 @@ type Replica interface {
 	Transfer(to raft.NodeID) error
 	StepDown() error
 	TakeSnapshot() error
-	Stale(key string) replica.Result
+	Stale(key string) (replica.Result, error)
 	Process() error
 	Status() replica.Status
 }
@@ -197,7 +197,7 @@ func (q *request) begin(r Replica) {
 	case q.order != nil:
 		q.order(r, done)
 	case q.stale:
-		done(r.Stale(q.command.Key), nil)
+		done(r.Stale(q.command.Key))
 	case q.read:
 		r.Read(q.command.Key, q.how, done)
 	default:

@@ -18,6 +18,9 @@ type generations struct {
 	received uint64
 	taken    uint64 // named by nothing on disk
 	last     uint64 // the highest that may be on disk
+	// Tables of the state have generations of their own.
+	state     uint64 // 0 for the first, which nothing names
+	lastState uint64 // the highest of which something may be on disk
 }
 
 // next is a generation of which nothing is on disk.
@@ -150,7 +153,7 @@ func (p *Pebble) Install(s raft.Snapshot, hs *raft.HardState) error {
 				dropChunks(b, g.taken),
 			)
 		})
-		p.content.generations = generations{latest: g.received, last: g.last}
+		p.content.generations = generations{latest: g.received, last: g.last, state: g.state, lastState: g.lastState}
 	}
 	return p.settle(x, next, "installing a snapshot", err)
 }

@@ -18,7 +18,7 @@ func (p *Pebble) options(fs vfs.FS, logger *slog.Logger) *pebble.Options {
 		FormatMajorVersion: pebble.FormatValueSeparation,
 		Logger:             pebbleLogger{logger},
 		MemTableSize:       8 << 20,
-		CacheSize:          32 << 20,
+		CacheSize:          16 << 20,
 		MaxOpenFiles:       256,
 		EventListener: &pebble.EventListener{
 			BackgroundError: func(err error) { p.fail(logger, "store: pebble failed in the background", err) },

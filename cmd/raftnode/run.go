@@ -175,12 +175,15 @@ func openStore(s settings) (*store.Pebble, error) {
 	return db, claim(disk, s.data, s.id)
 }
 
+// maxMessageBytes bounds the data of an append. As many as may await their answer are in the memory of a peer that is busy.
+const maxMessageBytes = 256 << 10
+
 // replicaConfig is what the settings say of a replica.
 func replicaConfig(s settings) replica.Config {
 	return replica.Config{
 		ID: s.id, Upstreams: s.upstreams, Seed: s.seed, Logger: s.log,
 		ElectionTicks: s.electionTicks, HeartbeatTicks: s.heartbeatTicks, Tick: s.tick,
-		PromotionLag: s.promotionLag, LeaseDrift: s.leaseDrift, MaxLeaderTicks: s.maxLeaderTicks, AtMaxReign: s.atMaxReign,
+		MaxMessageBytes: maxMessageBytes, PromotionLag: s.promotionLag, LeaseDrift: s.leaseDrift, MaxLeaderTicks: s.maxLeaderTicks, AtMaxReign: s.atMaxReign,
 		Snapshots: s.snapshots,
 	}
 }

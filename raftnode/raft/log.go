@@ -47,7 +47,8 @@ type mark struct {
 
 // restore begins the log anew after a snapshot, which the state machine restores too.
 func (l *log) restore(b Base) {
-	l.base, l.tail, l.offset, l.bytes = b, nil, b.Index+1, 0
+	l.base, l.tail, l.offset = b, nil, b.Index+1
+	l.bytes = 0
 	l.durable, l.commit, l.applied = b.Index, b.Index, b.Index
 }
 
@@ -131,6 +132,9 @@ func (l *log) unstable() []Entry {
 // trim forgets entries that are durable and applied, but for the newest.
 func (l *log) trim() {
 	done := min(l.durable, l.applied)
+	if l.bytes >= 2*keptBytes {
+		done = l.durable // what waits to be applied for long is read again
+	}
 	if done < l.offset || done-l.offset < 2*keptEntries && l.bytes < 2*keptBytes {
 		return
 	}

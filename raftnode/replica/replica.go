@@ -73,7 +73,7 @@ type Snapshots struct {
 	// ChunkBytes is about how large a chunk of a snapshot is. Default 256 KiB.
 	ChunkBytes int
 	// RestoreBytes is about how much of an installed snapshot is restored between two batches of other work, into a
-	// State. Default 4 MiB. One in memory is restored at once.
+	// State. Default 1 MiB. One in memory is restored at once.
 	RestoreBytes int
 }
 
@@ -198,7 +198,7 @@ func New(c Config) (*Replica, error) {
 		c.Snapshots.ChunkBytes = 256 << 10
 	}
 	if c.Snapshots.RestoreBytes == 0 {
-		c.Snapshots.RestoreBytes = 4 << 20
+		c.Snapshots.RestoreBytes = 1 << 20
 	}
 	state, err := c.Store.Load()
 	if err != nil {

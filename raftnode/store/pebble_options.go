@@ -17,8 +17,8 @@ func (p *Pebble) options(fs vfs.FS, logger *slog.Logger) *pebble.Options {
 		FS:                 fs,
 		FormatMajorVersion: pebble.FormatValueSeparation,
 		Logger:             pebbleLogger{logger},
-		MemTableSize:       8 << 20,
-		CacheSize:          16 << 20,
+		MemTableSize:       4 << 20,
+		CacheSize:          8 << 20,
 		MaxOpenFiles:       256,
 		EventListener: &pebble.EventListener{
 			BackgroundError: func(err error) { p.fail(logger, "store: pebble failed in the background", err) },

@@ -12,10 +12,10 @@ FUZZTIME ?= 10s
 RACE = ./raftnode/actionlog ./raftnode/bus ./raftnode/client ./raftnode/faultfs ./raftnode/gossip ./raftnode/membership ./raftnode/server \
   ./workload/... ./checker/... ./results/... ./runner/... ./nemesis/... ./cluster/... ./sweep/...
 
-.PHONY: help build verify run sweep scenarios fuzz test race lint mutants bench bench-peers image clean
+.PHONY: help build verify run sweep scenarios fuzz test race lint mutants bench bench-peers bench-snapshot image clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## the two static binaries, in bin/
 	go build -trimpath -o bin/ ./cmd/...
@@ -60,6 +60,10 @@ bench: build ## throughput of nodes without faults, and of the simulator; writes
 bench-peers: build ## raftnode beside etcd, in turns; writes docs/performance.md
 	cd bench && go build -trimpath -o ../bin/etcd go.etcd.io/etcd/server/v3 && go build -trimpath -o ../bin/peers .
 	bin/peers --write docs/performance.md
+
+bench-snapshot: build ## a fourth node gets a snapshot of 1 GiB under load; writes docs/performance.md
+	cd bench && go build -trimpath -o ../bin/snapshot ./snapshot
+	bin/snapshot --write docs/performance.md
 
 image: build ## the node's image, coup/raftnode
 	docker build -t coup/raftnode -f docker/Dockerfile bin

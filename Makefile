@@ -12,7 +12,7 @@ FUZZTIME ?= 10s
 RACE = ./raftnode/actionlog ./raftnode/bus ./raftnode/client ./raftnode/faultfs ./raftnode/gossip ./raftnode/membership ./raftnode/server \
   ./workload/... ./checker/... ./results/... ./runner/... ./nemesis/... ./cluster/... ./sweep/...
 
-.PHONY: help build verify run sweep scenarios fuzz test race lint mutants bench bench-peers bench-snapshot image clean
+.PHONY: help build verify run soak sweep scenarios fuzz test race lint mutants bench bench-peers bench-snapshot image clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,6 +25,9 @@ verify: build ## a short run of everything on Docker, else in network namespaces
 
 run: build ## a run of DURATION, e.g. make run DURATION=10m ENV=netns
 	bin/coup run --env $(ENV) --duration $(DURATION)
+
+soak: build ## leaders that end themselves, and others that are ended, for DURATION, e.g. make soak DURATION=8h
+	bin/coup soak --env $(ENV) --duration $(DURATION)
 
 sweep: build ## SEEDS short runs of the simulator on all cores, all invariants checked
 	bin/coup sweep --seeds $(SEEDS)

@@ -93,6 +93,7 @@ const (
 type Event struct {
 	ID    int           `json:"id"` // pairs a heal with its install
 	Fault string        `json:"fault"`
+	Seed  *uint64       `json:"seed,omitempty"` // from which, and from ID, the targets were drawn
 	Phase Phase         `json:"phase"`
 	Start time.Duration `json:"start"` // when it was begun, since the run began
 	End   time.Duration `json:"end"`   // when it was proven

@@ -46,6 +46,17 @@ func Load(dir string) (Info, checker.Evidence, error) {
 	return info, evidence, nil
 }
 
+// LoadFaults reads what run.json says of a run, and what was done to its cluster. A last line that a killed run left
+// half written is left out.
+func LoadFaults(dir string) (Info, []nemesis.Event, error) {
+	info, err := loadInfo(filepath.Join(dir, fileInfo))
+	if err != nil {
+		return Info{}, nil, err
+	}
+	events, _, err := readLines[nemesis.Event](filepath.Join(dir, fileFaults))
+	return info, events, err
+}
+
 func loadInfo(path string) (Info, error) {
 	var info Info
 	text, err := os.ReadFile(path)

@@ -52,9 +52,11 @@ type loop struct {
 	round    Round // the latest
 
 	timeline    checker.Timeline
-	deaths      []cluster.Death
-	problems    []string // failures of the suite itself
-	unavailable []string // progress that a healthy cluster owed, and did not make
+	deaths      []cluster.Death // that nobody asked for
+	deathsSeen  int             // of all that the World has told of
+	suicides    int             // leaders that ended themselves when their reign was over
+	problems    []string        // failures of the suite itself
+	unavailable []string        // progress that a healthy cluster owed, and did not make
 	interrupted bool
 	ended       bool // the World has
 }
@@ -179,10 +181,17 @@ func (l *loop) observed(round Round) {
 	for _, reign := range reigns {
 		l.observer.Leader(reign)
 	}
-	for _, death := range round.Deaths[len(l.deaths):] {
+	for _, death := range round.Deaths[l.deathsSeen:] {
+		if byOwnHand(death, l.options) {
+			l.suicides++
+			l.observer.Note(l.world.Now(), fmt.Sprintf("%s ended its reign, and itself", death.Node))
+			l.nemesis.fell(death.Node)
+			continue
+		}
 		l.observer.Note(l.world.Now(), fmt.Sprintf("%s died by itself: %s", death.Node, death.Exit))
+		l.deaths = append(l.deaths, death)
 	}
-	l.deaths = round.Deaths
+	l.deathsSeen = len(round.Deaths)
 }
 
 // awaitLeader waits until all nodes follow one leader.
@@ -217,7 +226,7 @@ func (l *loop) load() (written []string, unused int) {
 	l.phase()
 	l.left = begun + o.Duration
 	g := workload.NewRegisters(workload.RegisterOptions{
-		Seed: o.Seed, Nodes: l.nodes, Rate: o.Rate, Concurrency: o.Concurrency, Keys: o.Keys, Until: l.left,
+		Seed: o.Seed, Nodes: l.nodes, Rate: o.Rate, Concurrency: o.Concurrency, Keys: o.Keys, KeyPrefix: o.KeyPrefix, Until: l.left,
 	})
 	l.drive(g, begun+o.WarmUp)
 	if l.warm(begun) {
@@ -336,7 +345,7 @@ func (l *loop) quiet() bool {
 	}
 	begun := l.begin("wait for quiet")
 	why := "no node was asked yet"
-	for bound := begun + quietBound; !l.broken(); l.step(bound) {
+	for bound := begun + quietBound; !l.broken(); l.step(min(bound, l.nemesis.act(l.world.Now()))) {
 		if asked := l.round.Nodes; len(asked) > 0 && asked[0].Asked >= begun {
 			if why = unrest(asked); why == "" {
 				l.done("wait for quiet", fmt.Sprintf("%d nodes applied %d", len(asked), asked[0].Applied), begun)

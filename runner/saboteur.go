@@ -3,6 +3,7 @@ package runner
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -32,6 +33,40 @@ type saboteur struct {
 	current *attack       // in force
 	tries   int           // at healing it
 	healAt  time.Duration // not before, after an attempt that failed
+	fallen  []fallen      // to be started again, oldest first
+}
+
+// fallen is a leader that has ended itself.
+type fallen struct {
+	node   string
+	rising time.Duration // when it is started again
+}
+
+// mourning is how long a leader that has ended itself stays dead, at most.
+const mourning = 2 * time.Second
+
+// fell says that a leader has ended itself. It is started again a little later.
+func (s *saboteur) fell(node string) {
+	random := stream(s.loop.options.Seed, fmt.Sprint("rising ", s.loop.suicides))
+	s.fallen = append(s.fallen, fallen{node, s.loop.world.Now() + time.Duration(random.Int64N(int64(mourning)))})
+}
+
+// raise starts the first of the fallen that is due, unless a fault keeps it down: its healing starts it. It returns when
+// to ask again.
+func (s *saboteur) raise(now time.Duration) time.Duration {
+	next := workload.Never
+	for i, f := range s.fallen {
+		switch {
+		case s.current != nil && slices.Contains(s.current.targets, f.node):
+		case now < f.rising:
+			next = min(next, f.rising)
+		default:
+			s.fallen = slices.Delete(s.fallen, i, i+1)
+			s.repair([]string{f.node})
+			return workload.Never
+		}
+	}
+	return next
 }
 
 // attack is a fault in force.
@@ -52,15 +87,22 @@ func (a *attack) rest(now time.Duration) {
 	}
 }
 
-// planFaults draws the schedule of a run, relative to the beginning of its workload. It depends on
-// the options alone.
+// planFaults draws the schedule of a run, relative to the beginning of its workload, unless the options bring
+// one. It depends on them alone.
 func planFaults(o Options, faults []nemesis.Fault) []nemesis.Planned {
+	if o.Schedule != nil {
+		return o.Schedule
+	}
 	if len(faults) == 0 {
 		return nil
 	}
-	return nemesis.Plan(stream(o.Seed, "schedule"), faults, nemesis.Timing{
+	plan := nemesis.Plan(stream(o.Seed, "schedule"), faults, nemesis.Timing{
 		Start: o.WarmUp, End: o.Duration, Interval: o.Interval, Window: o.Window,
 	})
+	for i := range plan {
+		plan[i].Seed = o.Seed
+	}
+	return plan
 }
 
 func newSaboteur(l *loop, faults []nemesis.Fault) *saboteur {
@@ -96,6 +138,15 @@ func (s *saboteur) act(now time.Duration) time.Duration {
 	if s.busy {
 		return workload.Never
 	}
+	rising := s.raise(now)
+	if s.busy {
+		return workload.Never
+	}
+	return min(rising, s.attack(now))
+}
+
+// attack does what the schedule says.
+func (s *saboteur) attack(now time.Duration) time.Duration {
 	if s.current != nil {
 		if heal := s.offset + s.current.planned.HealAt; s.running && now < heal {
 			if now < s.current.acts {
@@ -124,7 +175,7 @@ func (s *saboteur) act(now time.Duration) time.Duration {
 func (s *saboteur) install(planned nemesis.Planned) {
 	fault := s.faults[planned.Fault]
 	// Each fault draws its targets from a stream of its own, so that one more retry moves no other's.
-	targets := stream(s.loop.options.Seed, fmt.Sprint("targets of fault ", planned.ID))
+	targets := stream(planned.Seed, fmt.Sprint("targets of fault ", planned.ID))
 	var installed nemesis.Installed
 	var outcome nemesis.Outcome
 	s.busy = true
@@ -150,7 +201,7 @@ func (s *saboteur) install(planned nemesis.Planned) {
 			s.tries, s.healAt = 0, 0
 			s.current.rest(i.End)
 		}
-		s.record(nemesis.Event{ID: planned.ID, Fault: planned.Fault, Phase: nemesis.Install, Start: i.Start, End: i.End, Outcome: outcome})
+		s.record(nemesis.Event{ID: planned.ID, Fault: planned.Fault, Seed: &planned.Seed, Phase: nemesis.Install, Start: i.Start, End: i.End, Outcome: outcome})
 	})
 }
 
@@ -191,7 +242,7 @@ func (s *saboteur) heal() {
 		}
 		s.current = nil
 		s.record(nemesis.Event{
-			ID: attack.planned.ID, Fault: attack.planned.Fault, Phase: nemesis.Heal, Start: i.Start, End: i.End, Outcome: outcome,
+			ID: attack.planned.ID, Fault: attack.planned.Fault, Seed: &attack.planned.Seed, Phase: nemesis.Heal, Start: i.Start, End: i.End, Outcome: outcome,
 		})
 		if outcome.Result != nemesis.ResultHealed {
 			s.loop.problem("%s could not be healed: %s.", attack.planned.Fault, outcome.Reason)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
@@ -25,6 +26,7 @@ type runFlags struct {
 	environment string
 	seed        string
 	faults      string
+	drawn       []nemesis.Fault // of faults
 }
 
 func newRun() *cobra.Command { return newRunFlags().command() }
@@ -85,26 +87,14 @@ func faultList() string {
 // run does a whole run and ends with the exit code of its verdict. Everything that can be refused is
 // refused before anything is started.
 func (f *runFlags) run(cmd *cobra.Command) error {
-	o := &f.options
-	list, troubles, named := splitTroubles(f.faults)
-	faults, err := nemesis.Parse(list)
+	troubles, named, err := f.parse()
 	if err != nil {
-		return &usageError{fmt.Errorf("--faults: %w", err)}
-	}
-	o.Faults = []string{}
-	for _, fault := range faults {
-		o.Faults = append(o.Faults, fault.Name())
-	}
-	if o.Seed, err = parseSeed(f.seed); err != nil {
 		return err
-	}
-	if err := o.Validate(faults); err != nil {
-		return &usageError{err}
 	}
 	// A binary that is no good is told before an engine is asked for; that there is none, only where
 	// one is needed.
 	if cmd.Flags().Changed("raftnode") && f.environment != simulated {
-		if o.Binary, err = nodeBinary(o.Binary); err != nil {
+		if f.options.Binary, err = nodeBinary(f.options.Binary); err != nil {
 			return &usageError{err}
 		}
 	}
@@ -120,30 +110,49 @@ func (f *runFlags) run(cmd *cobra.Command) error {
 	if err != nil {
 		return &usageError{err}
 	}
-	if err := o.Writable(); err != nil {
-		return &usageError{err}
-	}
-	if err := environment.enter(); err != nil {
+	f.options.Repeat = repeat(cmd, environment.name, f.options.Seed)
+	if err := f.enter(environment); err != nil {
 		return err
 	}
-	o.Environment = environment.name
-	o.Repeat = repeat(cmd, o.Environment, o.Seed)
-
 	t := newTerminal(os.Stdout)
-	t.header(cmd, *o, environment.why)
+	t.header(cmd, f.options, environment.why)
+	return f.play(cmd, environment, t)
+}
+
+// parse makes options of the flags, and finds what goes wrong in sim, and which of that was named.
+func (f *runFlags) parse() (troubles, named []string, err error) {
+	o := &f.options
+	list, troubles, named := splitTroubles(f.faults)
+	if f.drawn, err = nemesis.Parse(list); err != nil {
+		return nil, nil, &usageError{fmt.Errorf("--faults: %w", err)}
+	}
+	o.Faults = []string{}
+	for _, fault := range f.drawn {
+		o.Faults = append(o.Faults, fault.Name())
+	}
+	if o.Seed, err = parseSeed(f.seed); err != nil {
+		return nil, nil, err
+	}
+	if err := o.Validate(f.drawn); err != nil {
+		return nil, nil, &usageError{err}
+	}
+	return troubles, named, nil
+}
+
+// enter makes sure that the run can be kept, and goes where its nodes will be.
+func (f *runFlags) enter(e environment) error {
+	if err := f.options.Writable(); err != nil {
+		return &usageError{err}
+	}
+	f.options.Environment = e.name
+	return e.enter()
+}
+
+// play does the run, tells what came of it, and ends with the exit code of its verdict.
+func (f *runFlags) play(cmd *cobra.Command, e environment, t *terminal) error {
 	gentle, hurried, release := interrupts(cmd.Context(), t)
 	defer release()
-	setup := runner.Setup{
-		Options: *o, Faults: faults, Start: environment.start, Observer: t, Command: os.Args, Version: version.Self(),
-	}
-	var actions actionFile
-	if environment.name == simulated {
-		setup.Simulate = func(dir string) (runner.Simulation, error) { return f.world(dir, &actions) }
-	}
-	conclusion, err := runner.Run(gentle, hurried, setup)
-	if kept := actions.close(); err == nil && kept != nil {
-		err = fmt.Errorf("the action log: %w", kept)
-	}
+	conclusion, err := f.conclude(gentle, hurried, e, t)
 	if err != nil {
 		var option *runner.OptionError
 		if errors.As(err, &option) {
@@ -151,11 +160,27 @@ func (f *runFlags) run(cmd *cobra.Command) error {
 		}
 		return err
 	}
-	t.conclude(conclusion, *o)
+	t.conclude(conclusion, f.options)
 	if code := conclusion.Report.Verdict.ExitCode(); code != 0 {
 		return exitCode(code)
 	}
 	return nil
+}
+
+// conclude does the run.
+func (f *runFlags) conclude(gentle, hurried context.Context, e environment, observer runner.Observer) (runner.Conclusion, error) {
+	setup := runner.Setup{
+		Options: f.options, Faults: f.drawn, Start: e.start, Observer: observer, Command: os.Args, Version: version.Self(),
+	}
+	var actions actionFile
+	if e.name == simulated {
+		setup.Simulate = func(dir string) (runner.Simulation, error) { return f.world(dir, &actions) }
+	}
+	conclusion, err := runner.Run(gentle, hurried, setup)
+	if kept := actions.close(); err == nil && kept != nil {
+		err = fmt.Errorf("the action log: %w", kept)
+	}
+	return conclusion, err
 }
 
 // world makes the world of a simulated run.

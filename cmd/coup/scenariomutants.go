@@ -25,7 +25,7 @@ const shrunkFolder = "mutants"
 // The time that a program with a bug in it has: the bug may make it turn for ever.
 const (
 	allScenarios = 60 * time.Second
-	oneScenario  = 10 * time.Second
+	oneScenario  = 3 * time.Second
 )
 
 // failing plays all scenarios in a program that has a bug, and tells which fail, by their names within the folder.

@@ -383,7 +383,7 @@ type handed struct {
 }
 
 // maxCommittedBytes bounds what one Ready gives to the state machine.
-const maxCommittedBytes = 4 << 20
+const maxCommittedBytes = 1 << 20
 
 // Empty tells that there is nothing to do.
 func (rd Ready) Empty() bool {

@@ -249,9 +249,9 @@ func (p *Pebble) commit(fill func(*pebble.Batch) error) error {
 }
 
 // apply makes one batch part of the content, and leaves it to the next commit to make it durable: a log of
-// batches has no holes, so that a batch never survives a crash without those before it.
-func (p *Pebble) apply(fill func(*pebble.Batch) error) error {
-	b := p.db.NewBatch()
+// batches has no holes, so that a batch never survives a crash without those before it. It takes about size bytes.
+func (p *Pebble) apply(size int, fill func(*pebble.Batch) error) error {
+	b := p.db.NewBatchWithSize(size)
 	if err := fill(b); err != nil {
 		return errors.Join(err, b.Close())
 	}

@@ -52,15 +52,24 @@ func (t *table) Get(key []byte, use func(value []byte)) (bool, error) {
 
 // Commit is defined by fsm.Table. The next synced write makes it durable.
 func (t *table) Commit(changes []fsm.Change) error {
-	return t.commit("committing the state", func(b *pebble.Batch) error { return t.fill(b, changes) })
+	return t.commit("committing the state", t.size(changes), func(b *pebble.Batch) error { return t.fill(b, changes) })
 }
 
-func (t *table) commit(doing string, fill func(*pebble.Batch) error) error {
+// size is about how many bytes of a batch changes take.
+func (t *table) size(changes []fsm.Change) int {
+	size := 128
+	for i := range changes {
+		size += 16 + len(t.prefix) + len(changes[i].Key) + len(changes[i].Value)
+	}
+	return size
+}
+
+func (t *table) commit(doing string, size int, fill func(*pebble.Batch) error) error {
 	p := t.store
 	if err := p.usable(); err != nil {
 		return err
 	}
-	if err := p.apply(fill); err != nil {
+	if err := p.apply(size, fill); err != nil {
 		p.failed = fmt.Errorf("store: %s: %w", doing, err)
 		return p.failed
 	}
@@ -96,7 +105,7 @@ func (t *table) Fresh() (fsm.Table, error) {
 	}
 	g := &p.content.generations
 	if g.lastState > g.state {
-		err := t.commit("dropping a table", func(b *pebble.Batch) error { return rowsSpan(g.state+1, g.lastState).drop(b) })
+		err := t.commit("dropping a table", 64, func(b *pebble.Batch) error { return rowsSpan(g.state+1, g.lastState).drop(b) })
 		if err != nil {
 			return nil, err
 		}
@@ -111,7 +120,7 @@ func (t *table) Adopt(changes []fsm.Change) error {
 	if t.generation != t.store.content.lastState || t.generation == before {
 		return fmt.Errorf("store: table %d of the state is adopted, where %d is in place and %d was begun last", t.generation, before, t.store.content.lastState)
 	}
-	err := t.commit("adopting a table", func(b *pebble.Batch) error {
+	err := t.commit("adopting a table", t.size(changes), func(b *pebble.Batch) error {
 		return errors.Join(
 			t.fill(b, changes),
 			b.Set([]byte(keyState), binary.BigEndian.AppendUint64(nil, t.generation), nil),

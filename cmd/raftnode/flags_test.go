@@ -51,7 +51,7 @@ func TestSettingsOfTheProtocol(t *testing.T) {
 	require.Equal(t, []raft.NodeID{"n3", "n1"}, s.upstreams)
 	s, err = parse("--id n1 --peers n1=h1 --data d")
 	require.NoError(t, err)
-	require.Equal(t, replica.Snapshots{Every: 10_000, Keep: 1_000, ChunkBytes: 256 << 10}, s.snapshots)
+	require.Equal(t, replica.Snapshots{Amortized: true, Every: 10_000, Keep: 1_000, ChunkBytes: 256 << 10}, s.snapshots)
 	require.Empty(t, s.upstreams)
 }
 

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -24,14 +23,7 @@ const (
 	exitReignOver = 4 // a leader ended its reign and itself, as --at-max-reign=exit says: start it again
 )
 
-// garbagePercent is by how much the heap may grow before it is collected, where GOGC does not say. Nodes share machines with
-// others: half of Go's own choice costs a little processor time, and saves a third of the memory.
-const garbagePercent = 50
-
 func main() {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(garbagePercent)
-	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	code := execute(ctx, os.Args[1:])
 	stop()

@@ -10,18 +10,18 @@ import (
 )
 
 // options tunes Pebble for a log and a state on a small machine. What it keeps in memory is bounded, whatever it holds: the
-// cache of blocks, four memtables and what is flushed and compacted at a time. The log is written once, in order, and read
+// cache of blocks, three memtables and what is flushed and compacted at a time. The log is written once, in order, and read
 // at its end; the state is searched for keys that may not be there, which filters tell without a read.
 func (p *Pebble) options(fs vfs.FS, logger *slog.Logger) *pebble.Options {
 	o := &pebble.Options{
 		FS:                 fs,
 		FormatMajorVersion: pebble.FormatValueSeparation,
 		Logger:             pebbleLogger{logger},
-		MemTableSize:       4 << 20,
+		MemTableSize:       8 << 20,
 		// Where the disk is slow for a moment, memory grows by some memtables, or reads by some tables, before writes wait.
-		MemTableStopWritesThreshold: 4,
+		MemTableStopWritesThreshold: 3,
 		L0StopWritesThreshold:       24,
-		CacheSize:                   8 << 20,
+		CacheSize:                   16 << 20,
 		MaxOpenFiles:                256,
 		EventListener: &pebble.EventListener{
 			BackgroundError: func(err error) { p.fail(logger, "store: pebble failed in the background", err) },

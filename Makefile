@@ -12,10 +12,10 @@ FUZZTIME ?= 10s
 RACE = ./raftnode/actionlog ./raftnode/bus ./raftnode/client ./raftnode/faultfs ./raftnode/gossip ./raftnode/membership ./raftnode/seams ./raftnode/server \
   ./workload/... ./checker/... ./results/... ./runner/... ./nemesis/... ./cluster/... ./sweep/...
 
-.PHONY: help build verify run soak sweep scenarios fuzz test race lint mutants bench bench-peers bench-recipes image clean
+.PHONY: help build verify run soak sweep scenarios fuzz test race lint mutants bench bench-peers bench-recipes bench-snapshot image clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## the two static binaries, in bin/
 	go build -trimpath -o bin/ ./cmd/...
@@ -68,6 +68,10 @@ bench-recipes: build ## what rolling restarts and growth cost clients, in namesp
 	@for env in netns docker ; do for recipe in rolling-restart growth ; do \
 	  bin/coup run --env $$env --recipe $$recipe --write docs/performance.md || exit 1 ; \
 	done ; done
+
+bench-snapshot: build ## a fourth node gets a snapshot of 1 GiB under load; writes docs/performance.md
+	cd bench && go build -trimpath -o ../bin/snapshot ./snapshot
+	bin/snapshot --write docs/performance.md
 
 image: build ## the node's image, coup/raftnode
 	docker build -t coup/raftnode -f docker/Dockerfile bin

@@ -479,10 +479,12 @@ func (h *Hand) Read(i int, key string, how replica.Consistency, done func(replic
 // Stale reads what a node has applied; see Propose.
 func (h *Hand) Stale(i int, key string, done func(replica.Result, error)) error {
 	return h.ask(i, func(n *node) {
-		r := n.replica.Stale(key)
+		r, err := n.replica.Stale(key)
 		h.tellClient(n, func() {
-			h.judgeStale(n, key, r)
-			done(r, nil)
+			if err == nil {
+				h.judgeStale(n, key, r)
+			}
+			done(r, err)
 		})
 	})
 }

@@ -160,20 +160,23 @@ func ordinary(seed uint64) rules {
 	}
 }
 
-// Catches a database that loses a write which was durable, or keeps one by halves; and that the world is another
-// with it than without.
+// Catches a database that loses a write which was durable, or keeps one by halves, a state in it that is not what the log
+// leads to, and whatever of it makes two runs of one seed differ.
 func TestPebbleComesOutOfEveryCrash(t *testing.T) {
 	crashes := 0
 	for seed := range uint64(6) {
 		r := ordinary(seed)
 		r.ops = 200
-		without := play(t, r)
 		r.Store = StorePebble
-		with := play(t, r)
-		with.world.Close()
-		require.NoError(t, with.judge(), "seed %d", seed)
-		require.Equal(t, without.world.TraceHash(), with.world.TraceHash())
-		crashes += with.world.Reached().Crashes
+		once := play(t, r)
+		once.world.Close()
+		require.NoError(t, once.judge(), "seed %d", seed)
+		crashes += once.world.Reached().Crashes
+		if seed < 2 {
+			again := play(t, r)
+			again.world.Close()
+			require.Equal(t, once.world.TraceHash(), again.world.TraceHash())
+		}
 	}
 	require.Greater(t, crashes, 20)
 }

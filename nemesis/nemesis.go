@@ -78,6 +78,7 @@ type Outcome struct {
 	Probes    []cluster.Probe                 `json:"probes,omitempty"`    // what the links did afterwards
 	Processes map[string]cluster.ProcessState `json:"processes,omitempty"` // how processes stood afterwards
 	Crashes   int                             `json:"crashes,omitempty"`   // on healing: how often a process was killed meanwhile
+	Changes   int                             `json:"changes,omitempty"`   // on healing: how often what is cut was changed meanwhile, and proven
 }
 
 // Phase is the half of a fault's life that an event records.

@@ -319,7 +319,7 @@ func TestTooFewNodes(t *testing.T) {
 			require.NoError(t, err)
 			continue
 		}
-		require.ErrorContains(t, err, "at least 3 nodes", fault.Name())
+		require.Regexp(t, "at least [34] nodes", err, fault.Name())
 	}
 }
 
@@ -352,10 +352,10 @@ func TestParse(t *testing.T) {
 }
 
 func TestPlan(t *testing.T) {
-	timing := Timing{Start: 3 * time.Second, End: 63 * time.Second}
+	timing := Timing{Start: 3 * time.Second, End: 3*time.Second + time.Duration(len(All())+1)*defaultInterval}
 	for seed := range uint64(100) {
 		plan := Plan(random(seed), All(), timing)
-		require.GreaterOrEqual(t, len(plan), len(All()), "every kind at least once in a minute")
+		require.GreaterOrEqual(t, len(plan), len(All()), "every kind at least once")
 		seen := map[string]int{}
 		last := timing.Start
 		for i, p := range plan {

@@ -8,7 +8,10 @@ import (
 
 // All are the faults that there are, in the order in which they are listed to people.
 func All() []Fault {
-	return []Fault{killLeader, isolateLeader, split, oneWay, pauseLeader{}, killAll, crashBridge{}}
+	return []Fault{
+		killLeader, isolateLeader, split, oneWay, pauseLeader{}, killAll, crashBridge{},
+		isolateFollower, bridge, majoritiesRing, grudges, flapping, swizzle,
+	}
 }
 
 // groups are names for several faults.

@@ -71,14 +71,16 @@ const (
 
 // Outcome is what happened, with the evidence.
 type Outcome struct {
-	Result    Result                          `json:"result"`
-	Reason    string                          `json:"reason,omitempty"`
-	Targets   []string                        `json:"targets,omitempty"`
-	Links     []cluster.Link                  `json:"links,omitempty"`
-	Probes    []cluster.Probe                 `json:"probes,omitempty"`    // what the links did afterwards
-	Processes map[string]cluster.ProcessState `json:"processes,omitempty"` // how processes stood afterwards
-	Crashes   int                             `json:"crashes,omitempty"`   // on healing: how often a process was killed meanwhile
-	Changes   int                             `json:"changes,omitempty"`   // on healing: how often what is cut was changed meanwhile, and proven
+	Result       Result                          `json:"result"`
+	Reason       string                          `json:"reason,omitempty"`
+	Targets      []string                        `json:"targets,omitempty"`
+	Links        []cluster.Link                  `json:"links,omitempty"`
+	Probes       []cluster.Probe                 `json:"probes,omitempty"`       // what the links did afterwards
+	Degradation  *cluster.Degradation            `json:"degradation,omitempty"`  // what the links suffer
+	Measurements []cluster.Measurement           `json:"measurements,omitempty"` // what the links did afterwards, where they are not cut but bad
+	Processes    map[string]cluster.ProcessState `json:"processes,omitempty"`    // how processes stood afterwards
+	Crashes      int                             `json:"crashes,omitempty"`      // on healing: how often a process was killed meanwhile
+	Changes      int                             `json:"changes,omitempty"`      // on healing: how often what is cut was changed meanwhile, and proven
 }
 
 // Phase is the half of a fault's life that an event records.

@@ -11,38 +11,38 @@ func All() []Fault {
 	return []Fault{
 		killLeader, isolateLeader, split, oneWay, pauseLeader{}, killAll, crashBridge{},
 		isolateFollower, bridge, majoritiesRing, grudges, flapping, swizzle,
+		loss, duplicate, corrupt, rate, slow, delay, reorder, halfOpen,
 	}
 }
 
 // groups are names for several faults.
 var groups = map[string]func(Fault) bool{
 	"all":       func(Fault) bool { return true },
-	"none":      func(Fault) bool { return false },
 	"leader":    func(f Fault) bool { return strings.HasSuffix(f.Name(), "-leader") },
 	"kill":      func(f Fault) bool { _, ok := f.(*kill); return ok },
-	"partition": func(f Fault) bool { _, ok := f.(*partition); return ok },
+	"process":   isOneOf("kill-leader", "kill-all", "pause-leader", "crash-bridge"),
+	"partition": cuts,
+	"link":      func(f Fault) bool { _, ok := f.(*degraded); return ok },
+	"network":   func(f Fault) bool { _, ok := f.(*degraded); return ok || cuts(f) },
 }
 
-// Parse reads what --faults takes: names and groups, separated by commas. The groups are "all",
-// "none", "leader" (faults that aim at the leader), "kill" and "partition". The order is All's and
-// each fault comes once.
-func Parse(list string) ([]Fault, error) {
-	wanted := map[string]bool{}
-	for _, word := range strings.Split(list, ",") {
-		word = strings.TrimSpace(word)
-		known := false
-		for _, f := range All() {
-			group, isGroup := groups[word]
-			if f.Name() == word || isGroup && group(f) {
-				wanted[f.Name()] = true
-			}
-			known = known || isGroup || f.Name() == word
-		}
-		if !known {
-			return nil, fmt.Errorf("there is no fault %q%s; there are %s", word, nearest(word), strings.Join(words(), ", "))
-		}
+// cuts tells whether a fault cuts links, and does nothing else.
+func cuts(f Fault) bool {
+	switch f.(type) {
+	case *partition, *staged:
+		return true
 	}
-	return slices.DeleteFunc(All(), func(f Fault) bool { return !wanted[f.Name()] }), nil
+	return false
+}
+
+func isOneOf(names ...string) func(Fault) bool {
+	return func(f Fault) bool { return slices.Contains(names, f.Name()) }
+}
+
+// Parse reads what --faults takes; see Choose.
+func Parse(list string) ([]Fault, error) {
+	s, err := Choose(list)
+	return s.faults, err
 }
 
 // words are all that Parse knows: faults, then groups.
@@ -54,6 +54,7 @@ func words() []string {
 	for name := range groups {
 		more = append(more, name)
 	}
+	more = append(more, "none")
 	slices.Sort(more)
 	return append(names, more...)
 }

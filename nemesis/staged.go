@@ -152,10 +152,9 @@ func (s *stages) Heal(ctx context.Context) Outcome {
 		for _, step := range s.steps[s.next:] {
 			_ = s.restore(restoring, minus(s.left, step.cut)) // if it fails, all that is left is restored, and proven, below
 		}
-		s.next = len(s.steps)
 		cancel()
 	}
-	s.over = false
+	s.next, s.over = len(s.steps), false
 	outcome := s.severed.Heal(ctx)
 	outcome.Changes = s.changes
 	if s.failure != nil && outcome.Reason == "" {

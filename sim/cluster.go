@@ -18,12 +18,13 @@ var (
 	_ cluster.Killer      = nodes{}
 	_ cluster.Pauser      = nodes{}
 	_ cluster.Partitioner = nodes{}
+	_ cluster.Degrader    = nodes{}
 	_ cluster.Watcher     = nodes{}
 	_ cluster.Loser       = nodes{}
 )
 
 // Cluster is the world as faults see it. It implements cluster.Killer, Pauser, Partitioner,
-// Watcher and Loser. Its methods may be called from Inject's actions, and between two calls of Wait.
+// Degrader, Watcher and Loser. Its methods may be called from Inject's actions, and between two calls of Wait.
 func (w *World) Cluster() cluster.Cluster { return nodes{w} }
 
 // Environment implements cluster.Cluster.

@@ -211,3 +211,13 @@ func (v view) Leaders(context.Context) []string {
 	}
 	return names
 }
+
+// Prospect is the cluster of a world of that many nodes that nobody has made: it can be asked what it could do, as
+// nemesis.Fault.Check does, and nothing else.
+func Prospect(count int) cluster.Cluster {
+	w := &World{options: Options{Nodes: count}}
+	for i := range count {
+		w.nodes = append(w.nodes, &node{id: raft.NodeID(fmt.Sprint("n", i+1))})
+	}
+	return nodes{w}
+}

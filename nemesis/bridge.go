@@ -17,6 +17,12 @@ func (crashBridge) Summary() string {
 	return "cut the cluster into halves that only one node can reach, and crash that node over and over"
 }
 func (crashBridge) KeepsQuorum() bool { return false }
+func (crashBridge) Needs() string {
+	return "at least 3 nodes, links that can be cut, and processes that can be killed"
+}
+func (crashBridge) Proof() string {
+	return cutProof + "; the process is dead, and later runs with another pid"
+}
 
 func (f crashBridge) Check(c cluster.Cluster) error {
 	if n := len(c.Nodes()); n < 3 {

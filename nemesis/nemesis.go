@@ -27,6 +27,13 @@ type Fault interface {
 	Install(ctx context.Context, c cluster.Cluster, view View, rng Rand) (Installed, Outcome)
 }
 
+// Explained is a Fault that says more of itself than its summary, in a few words each.
+type Explained interface {
+	Fault
+	Needs() string // of cluster and environment
+	Proof() string // that it is in force, and then that it is gone
+}
+
 // Installed is a fault in force.
 type Installed interface {
 	// Heal undoes exactly what was installed, and proves it. Safe to repeat.

@@ -60,6 +60,15 @@ var oneWay = &partition{
 func (p *partition) Name() string      { return p.name }
 func (p *partition) Summary() string   { return p.summary }
 func (p *partition) KeepsQuorum() bool { return !p.noMajority }
+func (p *partition) Needs() string     { return needsCuts(p.minimum) }
+func (p *partition) Proof() string     { return cutProof }
+
+// cutProof is how cuts are proven.
+const cutProof = "nothing passes on a link that is cut, and something does on every other; later on all"
+
+func needsCuts(minimum int) string {
+	return fmt.Sprintf("at least %d nodes, and links that can be cut", max(minimum, 3))
+}
 
 func (p *partition) Check(c cluster.Cluster) error {
 	return checkPartition(c, p.name, p.minimum)

@@ -45,6 +45,17 @@ func Parse(list string) ([]Fault, error) {
 	return s.faults, err
 }
 
+// GroupsOf are the groups that a fault is in, in order.
+func GroupsOf(f Fault) (names []string) {
+	for name, has := range groups {
+		if has(Plain(f)) {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
 // words are all that Parse knows: faults, then groups.
 func words() []string {
 	var names, more []string

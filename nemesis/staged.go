@@ -90,6 +90,8 @@ func drawTime(rng Rand, low, high time.Duration) time.Duration {
 func (p *staged) Name() string      { return p.name }
 func (p *staged) Summary() string   { return p.summary }
 func (p *staged) KeepsQuorum() bool { return p.keepsQuorum }
+func (p *staged) Needs() string     { return needsCuts(0) }
+func (p *staged) Proof() string     { return cutProof + "; after every step" }
 
 func (p *staged) Check(c cluster.Cluster) error { return checkPartition(c, p.name, 0) }
 

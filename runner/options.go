@@ -23,7 +23,7 @@ type Options struct {
 	Concurrency  int           `json:"concurrency"` // clients
 	Keys         int           `json:"keys"`        // keys in use at a time
 	Seed         uint64        `json:"seed"`
-	Faults       []string      `json:"faults"`            // names, as nemesis.Parse takes them; none for a run without
+	Faults       []string      `json:"faults"`            // each as nemesis.Spell has it; none for a run without
 	Trouble      []string      `json:"trouble,omitempty"` // what goes wrong by itself in a simulated world, all along
 	Store        string        `json:"store,omitempty"`   // what a simulated node keeps its log in: memory or pebble
 	Interval     time.Duration `json:"interval_ns"`       // from one fault to the next, on average
@@ -110,11 +110,37 @@ func (o Options) Validate(faults []nemesis.Fault) error {
 				fault.Name(), o.Nodes)
 		}
 	}
-	if planned := planFaults(o, faults); len(planned) < len(faults) {
+	kinds := map[string]bool{}
+	for _, planned := range planFaults(o, faults) {
+		kinds[planned.Fault] = true
+	}
+	if len(kinds) < len(faults) {
 		return refuse("duration", "%v is too short for %d kinds of fault, one every %v: only %d would come. Make it longer, or the interval shorter, or choose fewer faults",
-			o.Duration, len(faults), o.Interval, len(planned))
+			o.Duration, len(faults), o.Interval, len(kinds))
 	}
 	return nil
+}
+
+// minInterval is how short Fit makes the interval: time for an election, for operations after it, and for both proofs.
+const minInterval = 2500 * time.Millisecond
+
+// Fit makes room for all faults, where a person has not chosen the duration or the interval: first the interval becomes
+// shorter, then the duration longer.
+func (o *Options) Fit(faults []nemesis.Fault, durationChosen, intervalChosen bool) {
+	slots := 0
+	for _, f := range faults {
+		slots += nemesis.Weight(f)
+	}
+	if slots == 0 {
+		return
+	}
+	if !intervalChosen {
+		each := ((o.Duration - o.WarmUp) / time.Duration(slots)).Truncate(50 * time.Millisecond)
+		o.Interval = min(o.Interval, max(each, minInterval, o.Window+time.Second))
+	}
+	if !durationChosen {
+		o.Duration = max(o.Duration, o.WarmUp+time.Duration(slots)*o.Interval)
+	}
 }
 
 // validName tells whether a name is good for one folder.

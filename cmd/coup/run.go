@@ -14,7 +14,6 @@ import (
 
 	"coup/nemesis"
 	"coup/runner"
-	"coup/sim"
 	"coup/sweep"
 	"coup/version"
 )
@@ -24,7 +23,7 @@ type runFlags struct {
 	options     runner.Options
 	environment string
 	seed        string
-	faults      string
+	faults      faultFlags
 }
 
 func newRun() *cobra.Command { return newRunFlags().command() }
@@ -39,6 +38,7 @@ func (f *runFlags) command() *cobra.Command {
 last time, check the history, and answer with a verdict and the evidence.`,
 		Example: `  coup run --duration 10m
   coup run --env netns --nodes 3 --faults kill-leader,split --seed 42
+  coup run --faults network,-slow,loss=10%,split:2
   coup run --faults none --rate 1000`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
@@ -46,8 +46,7 @@ last time, check the history, and answer with a verdict and the evidence.`,
 	flags := cmd.Flags()
 	f.bindCommon(flags)
 	o := &f.options
-	flags.StringVar(&f.faults, "faults", "all", "which faults: names or groups with commas between, or none\n"+faultList()+
-		"\nand in sim what goes wrong all along\n("+strings.Join(sim.Troubles(), ", ")+")")
+	f.faults.bind(flags)
 	flags.IntVar(&o.Nodes, "nodes", o.Nodes, "nodes in the cluster")
 	flags.DurationVar(&o.Duration, "duration", o.Duration, "how long the workload lasts, warm-up included")
 	flags.DurationVar(&o.WarmUp, "warm-up", o.WarmUp, "how long it lasts before the first fault")
@@ -73,32 +72,18 @@ func (f *runFlags) bindCommon(flags *pflag.FlagSet) {
 	flags.StringVar(&f.options.Binary, "raftnode", "", "path of the raftnode binary; beside this program when not given")
 }
 
-// faultList lists the faults for the help text.
-func faultList() string {
-	var names []string
-	for _, fault := range nemesis.All() {
-		names = append(names, fault.Name())
-	}
-	return "(" + strings.Join(names, ", ") + ")"
-}
-
 // run does a whole run and ends with the exit code of its verdict. Everything that can be refused is
 // refused before anything is started.
 func (f *runFlags) run(cmd *cobra.Command) error {
 	o := &f.options
-	list, troubles, named := splitTroubles(f.faults)
-	faults, err := nemesis.Parse(list)
+	chosen, err := f.faults.choose()
 	if err != nil {
-		return &usageError{fmt.Errorf("--faults: %w", err)}
-	}
-	o.Faults = []string{}
-	for _, fault := range faults {
-		o.Faults = append(o.Faults, fault.Name())
+		return err
 	}
 	if o.Seed, err = parseSeed(f.seed); err != nil {
 		return err
 	}
-	if err := o.Validate(faults); err != nil {
+	if err := o.Validate(nil); err != nil {
 		return &usageError{err}
 	}
 	// A binary that is no good is told before an engine is asked for; that there is none, only where
@@ -113,11 +98,23 @@ func (f *runFlags) run(cmd *cobra.Command) error {
 		return err
 	}
 	if environment.name == simulated {
-		err = f.simulated(cmd, troubles)
+		err = f.simulated(cmd, chosen.troubles)
 	} else {
-		err = f.inReality(environment.name, named)
+		err = f.inReality(environment.name, chosen.named)
 	}
 	if err != nil {
+		return &usageError{err}
+	}
+	faults, left, err := chosen.on(environment.prospect(cmd.Context(), o.Nodes))
+	if err != nil {
+		return err
+	}
+	o.Faults = []string{}
+	for _, fault := range faults {
+		o.Faults = append(o.Faults, nemesis.Spell(fault))
+	}
+	o.Fit(faults, cmd.Name() != "run" || cmd.Flags().Changed("duration"), cmd.Flags().Changed("interval"))
+	if err := o.Validate(faults); err != nil {
 		return &usageError{err}
 	}
 	if err := o.Writable(); err != nil {
@@ -127,14 +124,24 @@ func (f *runFlags) run(cmd *cobra.Command) error {
 		return err
 	}
 	o.Environment = environment.name
-	o.Repeat = repeat(cmd, o.Environment, o.Seed)
+	instead := "" // of what was typed, which means something else elsewhere
+	if chosen.file != nil || len(left) > 0 {
+		instead = spell(faults, o.Trouble)
+	}
+	o.Repeat = repeat(cmd, o.Environment, o.Seed, instead)
 
 	t := newTerminal(os.Stdout)
 	t.header(cmd, *o, environment.why)
+	for _, line := range explain(left) {
+		t.Printf("%s", t.paragraph(line))
+	}
 	gentle, hurried, release := interrupts(cmd.Context(), t)
 	defer release()
 	setup := runner.Setup{
 		Options: *o, Faults: faults, Start: environment.start, Observer: t, Command: os.Args, Version: version.Self(),
+	}
+	if chosen.file != nil {
+		setup.Keep = map[string][]byte{keptFile: chosen.file}
 	}
 	var actions actionFile
 	if environment.name == simulated {
@@ -209,10 +216,17 @@ func parseSeed(text string) (uint64, error) {
 	return seed, nil
 }
 
-// repeat is the command line that runs the same again.
-func repeat(cmd *cobra.Command, environment string, seed uint64) string {
+// repeat is the command line that runs the same again, with these faults unless that is empty.
+func repeat(cmd *cobra.Command, environment string, seed uint64, faults string) string {
 	line := []string{cmd.CommandPath()}
+	if faults != "" {
+		line = append(line, "--faults", quote(faults))
+	}
 	cmd.Flags().Visit(func(f *pflag.Flag) {
+		switch {
+		case f.Name == "faults-file", f.Name == "faults" && faults != "":
+			return
+		}
 		switch f.Name {
 		case "env", "seed":
 		case "node-flag":

@@ -2,8 +2,6 @@ package main
 
 import (
 	"fmt"
-	"slices"
-	"strings"
 
 	"coup/sim"
 )
@@ -14,26 +12,4 @@ func checkStore(name string) error {
 		return fmt.Errorf("--store: %q: it must be %s or %s", name, sim.StoreMemory, sim.StorePebble)
 	}
 	return nil
-}
-
-// splitTroubles takes the simulator's own troubles out of what --faults lists. What is left, package
-// nemesis knows. "all" means all of both, and named tells what was asked for by its own name.
-func splitTroubles(list string) (faults string, troubles, named []string) {
-	var left []string
-	for _, word := range strings.Split(list, ",") {
-		word = strings.TrimSpace(word)
-		switch {
-		case slices.Contains(sim.Troubles(), word):
-			troubles, named = append(troubles, word), append(named, word)
-			continue
-		case word == "all":
-			troubles = append(troubles, sim.Troubles()...)
-		}
-		left = append(left, word)
-	}
-	if len(left) == 0 {
-		left = []string{"none"}
-	}
-	slices.Sort(troubles)
-	return strings.Join(left, ","), slices.Compact(troubles), named
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -22,12 +23,21 @@ func TestSplitTroubles(t *testing.T) {
 		"messages,crashes":      {"none", []string{"crashes", "messages"}, []string{"messages", "crashes"}},
 		"all,disk":              {"all", sim.Troubles(), []string{"disk"}},
 		"none":                  {"none", nil, nil},
+		"all,-disk":             {"all", slices.DeleteFunc(sim.Troubles(), func(t string) bool { return t == "disk" }), nil},
 		"kill-leader,partition": {"kill-leader,partition", nil, nil},
 	} {
-		faults, troubles, named := splitTroubles(list)
+		faults, troubles, named, err := splitTroubles(list)
+		require.NoError(t, err)
 		require.Equal(t, want.faults, faults, list)
 		require.ElementsMatch(t, want.troubles, troubles, list)
 		require.Equal(t, want.named, named, list)
+	}
+}
+
+func TestTroublesTakeNothing(t *testing.T) {
+	for _, list := range []string{"disk=5%", "disk:2", "-disk", "disk,-disk", "split,-messages"} {
+		_, _, _, err := splitTroubles(list)
+		require.Error(t, err, list)
 	}
 }
 
@@ -39,7 +49,9 @@ func TestRealNodesHaveNoTroubleOfTheirOwn(t *testing.T) {
 
 // Catches a command line that does another run than the one that failed.
 func TestTheCommandOfARunIsThatRun(t *testing.T) {
-	o := sweep.Options{MinNodes: 3, MaxNodes: 7, Faults: nemesis.All(), Troubles: sim.Troubles(), Ops: 2000}
+	possible, err := nemesis.Parse("all,-half-open,loss=7%,split:2")
+	require.NoError(t, err)
+	o := sweep.Options{MinNodes: 3, MaxNodes: 7, Faults: possible, Troubles: sim.Troubles(), Ops: 2000}
 	for seed := range uint64(200) {
 		run := o.Draw(seed)
 		f := newRunFlags()
@@ -49,11 +61,10 @@ func TestTheCommandOfARunIsThatRun(t *testing.T) {
 		var err error
 		got.Seed, err = parseSeed(f.seed)
 		require.NoError(t, err)
-		list, troubles, _ := splitTroubles(f.faults)
-		faults, err := nemesis.Parse(list)
+		chosen, err := f.faults.choose()
 		require.NoError(t, err)
-		require.Equal(t, run.Faults, faults)
-		require.ElementsMatch(t, run.Options.Trouble, troubles)
+		require.Equal(t, spell(run.Faults, nil), spell(chosen.selection.Faults(), nil))
+		require.ElementsMatch(t, run.Options.Trouble, chosen.troubles)
 		want := run.Options
 		for _, o := range []*string{&got.Name, &got.Environment, &got.Repeat, &want.Name, &want.Environment, &want.Repeat} {
 			*o = ""

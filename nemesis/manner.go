@@ -37,7 +37,7 @@ const (
 	// proofTime bounds how long a proof may take, retries included.
 	proofTime = 3 * time.Second
 	// measureTime bounds a proof that takes thousands of datagrams.
-	measureTime = 10 * time.Second
+	measureTime = 6 * time.Second
 	// proofPause is between two attempts at a proof.
 	proofPause = 100 * time.Millisecond
 	// healTime bounds one attempt at healing.

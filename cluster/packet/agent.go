@@ -31,7 +31,7 @@ func New() (*Agent, error) {
 	for _, open := range []func() error{
 		func() (err error) { a.rules, err = openRules(); return },
 		func() (err error) { a.queues, err = openQueues(); return },
-		func() (err error) { a.checksums, err = openChecksums(); return },
+		func() error { a.checksums = openChecksums(); return nil },
 		func() (err error) { a.probes, err = listen(); return },
 		func() (err error) { a.connections, err = openConnections(); return },
 	} {
@@ -55,7 +55,7 @@ func (a *Agent) Close() error {
 		failures = append(failures, a.probes.close())
 	}
 	if a.checksums != nil {
-		failures = append(failures, a.checksums.close())
+		a.checksums.close()
 	}
 	if a.queues != nil {
 		a.queues.close()
@@ -102,29 +102,48 @@ func (a *Agent) List(context.Context) ([]Dropped, error) {
 func (a *Agent) Features(context.Context) ([]cluster.Capability, error) { return a.features(), nil }
 
 // Disturb implements Endpoint.
-func (a *Agent) Disturb(_ context.Context, end End, peers []netip.Addr, d cluster.Degradation) error {
+func (a *Agent) Disturb(_ context.Context, peers []netip.Addr, d cluster.Degradation) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	switch {
-	case d.Kind == cluster.Delay || d.Kind == cluster.Reorder:
+	switch d.Kind {
+	case cluster.Delay, cluster.Reorder:
 		return a.queues.add(peers, d)
-	case d.Kind == cluster.Corrupt && end == Sender:
-		return a.checksums.compute(peers)
+	case cluster.Corrupt:
+		return a.damage(peers, d.Share)
 	}
 	return a.rules.disturb(peers, d)
 }
 
 // Calm implements Endpoint.
-func (a *Agent) Calm(_ context.Context, end End, peers []netip.Addr, kind cluster.Disturbance) error {
+func (a *Agent) Calm(_ context.Context, peers []netip.Addr, kind cluster.Disturbance) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	switch {
-	case kind == cluster.Delay || kind == cluster.Reorder:
+	switch kind {
+	case cluster.Delay, cluster.Reorder:
 		return a.queues.remove(peers, kind)
-	case kind == cluster.Corrupt && end == Sender:
-		return a.checksums.leave(peers)
 	}
 	return a.rules.remove(string(kind), peers)
+}
+
+// damage has packets of these peers damaged at the interface by which they come.
+func (a *Agent) damage(peers []netip.Addr, share float64) error {
+	if _, err := a.checksums.wrong(); err != nil {
+		return err
+	}
+	by := map[string][]netip.Addr{}
+	for _, p := range peers {
+		device, err := a.queues.device(p)
+		if err != nil {
+			return err
+		}
+		by[device.Attrs().Name] = append(by[device.Attrs().Name], p)
+	}
+	for device, peers := range by {
+		if err := a.rules.damage(device, peers, share); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Damaged implements Endpoint.

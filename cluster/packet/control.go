@@ -23,7 +23,6 @@ type request struct {
 	Wait   time.Duration `json:"wait_ns,omitempty"`
 	Fresh  bool          `json:"fresh,omitempty"`
 
-	End         End                 `json:"end,omitempty"`
 	Degradation cluster.Degradation `json:"degradation"`
 }
 
@@ -93,10 +92,10 @@ func Handler(e Endpoint) http.Handler {
 		return reply{Features: features}, err
 	})
 	handle("/disturb", func(ctx context.Context, q request) (reply, error) {
-		return reply{}, e.Disturb(ctx, q.End, q.Peers, q.Degradation)
+		return reply{}, e.Disturb(ctx, q.Peers, q.Degradation)
 	})
 	handle("/calm", func(ctx context.Context, q request) (reply, error) {
-		return reply{}, e.Calm(ctx, q.End, q.Peers, q.Degradation.Kind)
+		return reply{}, e.Calm(ctx, q.Peers, q.Degradation.Kind)
 	})
 	handle("/damaged", func(ctx context.Context, _ request) (reply, error) {
 		n, err := e.Damaged(ctx)
@@ -155,14 +154,14 @@ func (c *Client) Features(ctx context.Context) ([]cluster.Capability, error) {
 }
 
 // Disturb implements Endpoint.
-func (c *Client) Disturb(ctx context.Context, end End, peers []netip.Addr, d cluster.Degradation) error {
-	_, err := c.call(ctx, "/disturb", request{End: end, Peers: peers, Degradation: d})
+func (c *Client) Disturb(ctx context.Context, peers []netip.Addr, d cluster.Degradation) error {
+	_, err := c.call(ctx, "/disturb", request{Peers: peers, Degradation: d})
 	return err
 }
 
 // Calm implements Endpoint.
-func (c *Client) Calm(ctx context.Context, end End, peers []netip.Addr, kind cluster.Disturbance) error {
-	_, err := c.call(ctx, "/calm", request{End: end, Peers: peers, Degradation: cluster.Degradation{Kind: kind}})
+func (c *Client) Calm(ctx context.Context, peers []netip.Addr, kind cluster.Disturbance) error {
+	_, err := c.call(ctx, "/calm", request{Peers: peers, Degradation: cluster.Degradation{Kind: kind}})
 	return err
 }
 

@@ -12,15 +12,13 @@ import (
 	"coup/cluster"
 )
 
-// ends are where a disturbance is made, in order.
-func ends(d cluster.Disturbance) []End {
+// endOf is where a disturbance is made.
+func endOf(d cluster.Disturbance) end {
 	switch d {
 	case cluster.Duplicate, cluster.Delay, cluster.Reorder:
-		return []End{Sender}
-	case cluster.Corrupt:
-		return []End{Sender, Receiver}
+		return sender
 	}
-	return []End{Receiver}
+	return receiver
 }
 
 // Degrades implements cluster.Degrader.
@@ -39,37 +37,22 @@ func (n *Network) Degrades(ctx context.Context, d cluster.Disturbance) error {
 // Measure is to find standing are made before.
 func (n *Network) Degrade(ctx context.Context, links []cluster.Link, d cluster.Degradation) error {
 	if d.Kind == cluster.Silence || d.Kind == cluster.Refuse {
-		if err := n.change(ctx, links, "connect", Sender, connect, nil); err != nil {
+		if err := n.change(ctx, links, "connect", sender, connect, nil); err != nil {
 			return err
 		}
 	}
-	for i, end := range ends(d.Kind) {
-		err := n.change(ctx, links, "degrade", end, func(e Endpoint, ctx context.Context, peers []netip.Addr) error {
-			return e.Disturb(ctx, end, peers, d)
-		}, calm(end, d.Kind))
-		if err != nil && i > 0 {
-			before := ends(d.Kind)[0]
-			_ = n.change(context.WithoutCancel(ctx), links, "repair", before, calm(before, d.Kind), nil)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+	return n.change(ctx, links, "degrade", endOf(d.Kind), func(e Endpoint, ctx context.Context, peers []netip.Addr) error {
+		return e.Disturb(ctx, peers, d)
+	}, calm(d.Kind))
 }
 
 // Repair implements cluster.Degrader. When it fails half-way, what it did stays done.
 func (n *Network) Repair(ctx context.Context, links []cluster.Link, d cluster.Disturbance) error {
-	for _, end := range slices.Backward(ends(d)) {
-		if err := n.change(ctx, links, "repair", end, calm(end, d), nil); err != nil {
-			return err
-		}
-	}
-	return nil
+	return n.change(ctx, links, "repair", endOf(d), calm(d), nil)
 }
 
-func calm(end End, d cluster.Disturbance) action {
-	return func(e Endpoint, ctx context.Context, peers []netip.Addr) error { return e.Calm(ctx, end, peers, d) }
+func calm(d cluster.Disturbance) action {
+	return func(e Endpoint, ctx context.Context, peers []netip.Addr) error { return e.Calm(ctx, peers, d) }
 }
 
 func connect(e Endpoint, ctx context.Context, peers []netip.Addr) error {

@@ -15,7 +15,7 @@ const (
 	featureLimit     = "nft_limit"
 	featureReject    = "nft_reject"
 	featureDuplicate = "nft_dup_ipv4"
-	featureDamage    = "packet damage"
+	featureDamage    = "nf_tables_netdev"
 	featureNetem     = "sch_netem"
 )
 
@@ -47,11 +47,11 @@ func (a *Agent) tryFeatures() []cluster.Capability {
 	if drops == nil {
 		drops = a.rules.restore(nobody)
 	}
-	damages := try(cluster.Corrupt)
+	// Ingress is tried on loopback, where nobody has that address either.
+	alone := []netip.Addr{netip.MustParseAddr("127.77.77.77")}
+	damages := a.damage(alone, 0.5)
 	if damages == nil {
-		if damages = a.checksums.compute(nobody); damages == nil {
-			damages = a.checksums.leave(nobody)
-		}
+		damages = a.rules.remove(string(cluster.Corrupt), alone)
 	}
 	return []cluster.Capability{
 		feature(featureDrop, false, "drop packets by their source", "a kernel with the module nf_tables", drops),
@@ -59,7 +59,7 @@ func (a *Agent) tryFeatures() []cluster.Capability {
 		feature(featureLimit, true, "drop what exceeds a rate", "a kernel with the module nft_limit", try(cluster.Limit)),
 		feature(featureReject, true, "refuse connections", "a kernel with the module nft_reject", try(cluster.Refuse)),
 		feature(featureDuplicate, true, "send packets twice", "a kernel with the module nft_dup_ipv4", try(cluster.Duplicate)),
-		feature(featureDamage, true, "damage packets so that their checksums tell", "a kernel with the module nf_tables, interfaces that can be told to compute checksums, and /proc", damages),
+		feature(featureDamage, true, "damage packets as they come, so that their checksums tell", "a kernel with NF_TABLES_NETDEV and NETFILTER_INGRESS, and /proc", damages),
 		feature(featureNetem, true, "delay and reorder packets", "a kernel with the modules sch_netem, sch_htb and cls_u32", a.tryNetem()),
 	}
 }

@@ -43,18 +43,26 @@ func NewNetwork(members map[string]Member) *Network { return &Network{members: m
 
 // Cut implements cluster.Partitioner. When it fails half-way, it takes back what it had cut.
 func (n *Network) Cut(ctx context.Context, links []cluster.Link) error {
-	return n.change(ctx, links, "cut", Receiver, Endpoint.Cut, Endpoint.Restore)
+	return n.change(ctx, links, "cut", receiver, Endpoint.Cut, Endpoint.Restore)
 }
 
 // Restore implements cluster.Partitioner. When it fails half-way, what it did stays done.
 func (n *Network) Restore(ctx context.Context, links []cluster.Link) error {
-	return n.change(ctx, links, "restore", Receiver, Endpoint.Restore, nil)
+	return n.change(ctx, links, "restore", receiver, Endpoint.Restore, nil)
 }
+
+// end is one of a link.
+type end int
+
+const (
+	receiver end = iota
+	sender
+)
 
 type action func(e Endpoint, ctx context.Context, peers []netip.Addr) error
 
 // change does something at one end of each link. Where undo is given, and something fails, all is undone.
-func (n *Network) change(ctx context.Context, links []cluster.Link, verb string, end End, do, undo action) error {
+func (n *Network) change(ctx context.Context, links []cluster.Link, verb string, where end, do, undo action) error {
 	peers := map[string][]netip.Addr{}
 	var nodes []string
 	for _, l := range links {
@@ -62,7 +70,7 @@ func (n *Network) change(ctx context.Context, links []cluster.Link, verb string,
 			return err
 		}
 		at, peer := l.To, l.From
-		if end == Sender {
+		if where == sender {
 			at, peer = peer, at
 		}
 		if peers[at] == nil {

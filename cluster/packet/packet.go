@@ -28,11 +28,11 @@ type Endpoint interface {
 	List(ctx context.Context) ([]Dropped, error)
 	// Features is what the kernel can do in this namespace, as it was found by trying.
 	Features(ctx context.Context) ([]cluster.Capability, error)
-	// Disturb does to the packets of these peers what has to be done at this end of a link. An address that is
+	// Disturb does something to the packets that come from these peers or, for Duplicate, Delay and Reorder, go to them. An address that is
 	// disturbed in that way already is an error.
-	Disturb(ctx context.Context, end End, peers []netip.Addr, d cluster.Degradation) error
+	Disturb(ctx context.Context, peers []netip.Addr, d cluster.Degradation) error
 	// Calm takes that back and nothing else, and verifies it. An address that is not disturbed in that way is an error.
-	Calm(ctx context.Context, end End, peers []netip.Addr, kind cluster.Disturbance) error
+	Calm(ctx context.Context, peers []netip.Addr, kind cluster.Disturbance) error
 	// Send sends one datagram for each nonce to the agent at that address.
 	Send(ctx context.Context, to netip.Addr, nonces []uint64) error
 	// Received counts the nonces that have arrived from that address, which are in the order in which they were sent.
@@ -46,15 +46,6 @@ type Endpoint interface {
 	// back.
 	Talk(ctx context.Context, to netip.Addr, fresh bool) (cluster.Passage, error)
 }
-
-// End is where a link is disturbed.
-type End string
-
-// The ends of a link.
-const (
-	Sender   End = "sender"
-	Receiver End = "receiver"
-)
 
 // Dropped is one cut in force.
 type Dropped struct {

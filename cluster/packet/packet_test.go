@@ -25,15 +25,12 @@ type recorder struct {
 	fails   bool
 	wait    time.Duration
 
-	disturbed map[End][]netip.Addr
-	refuses   End // this end cannot be disturbed
+	disturbed []netip.Addr
 	damaged   int
 	connected []netip.Addr
 }
 
-func newRecorder() *recorder {
-	return &recorder{cut: map[netip.Addr]bool{}, disturbed: map[End][]netip.Addr{}}
-}
+func newRecorder() *recorder { return &recorder{cut: map[netip.Addr]bool{}} }
 
 func (r *recorder) Cut(_ context.Context, from []netip.Addr) error {
 	r.mu.Lock()
@@ -87,20 +84,20 @@ func (r *recorder) Features(context.Context) ([]cluster.Capability, error) {
 	return []cluster.Capability{{Name: featureRandom, OK: true}, {Name: featureNetem, Detail: "no such file", Remedy: "another kernel"}}, nil
 }
 
-func (r *recorder) Disturb(_ context.Context, end End, peers []netip.Addr, d cluster.Degradation) error {
+func (r *recorder) Disturb(_ context.Context, peers []netip.Addr, d cluster.Degradation) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if end == r.refuses {
+	if r.fails {
 		return errors.New(string(d.Kind) + " is impossible")
 	}
-	r.disturbed[end] = append(r.disturbed[end], peers...)
+	r.disturbed = append(r.disturbed, peers...)
 	return nil
 }
 
-func (r *recorder) Calm(_ context.Context, end End, peers []netip.Addr, _ cluster.Disturbance) error {
+func (r *recorder) Calm(_ context.Context, peers []netip.Addr, _ cluster.Disturbance) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.disturbed[end] = slices.DeleteFunc(r.disturbed[end], func(a netip.Addr) bool { return slices.Contains(peers, a) })
+	r.disturbed = slices.DeleteFunc(r.disturbed, func(a netip.Addr) bool { return slices.Contains(peers, a) })
 	return nil
 }
 
@@ -155,9 +152,9 @@ func TestControlRoundTrip(t *testing.T) {
 	features, err := c.Features(ctx)
 	require.NoError(t, err)
 	require.Equal(t, "another kernel", features[1].Remedy)
-	require.NoError(t, c.Disturb(ctx, Sender, []netip.Addr{one, two}, cluster.Degradation{Kind: cluster.Loss}))
-	require.NoError(t, c.Calm(ctx, Sender, []netip.Addr{two}, cluster.Loss))
-	require.Equal(t, []netip.Addr{one}, end.disturbed[Sender])
+	require.NoError(t, c.Disturb(ctx, []netip.Addr{one, two}, cluster.Degradation{Kind: cluster.Loss}))
+	require.NoError(t, c.Calm(ctx, []netip.Addr{two}, cluster.Loss))
+	require.Equal(t, []netip.Addr{one}, end.disturbed)
 	damaged, err := c.Damaged(ctx)
 	require.NoError(t, err)
 	require.Equal(t, 3, damaged)
@@ -229,29 +226,24 @@ func TestSettle(t *testing.T) {
 // Catches disturbances that are made at the wrong end, and what fails half-way and leaves its half.
 func TestNetworkDegradesAtTheRightEnd(t *testing.T) {
 	links := []cluster.Link{{From: "n1", To: "n2"}, {From: "n3", To: "n2"}}
-	for kind, want := range map[cluster.Disturbance][]End{
-		cluster.Loss: {Receiver}, cluster.Limit: {Receiver}, cluster.Silence: {Receiver}, cluster.Refuse: {Receiver},
-		cluster.Duplicate: {Sender}, cluster.Delay: {Sender}, cluster.Reorder: {Sender},
-		cluster.Corrupt: {Sender, Receiver},
+	for kind, atSender := range map[cluster.Disturbance]bool{
+		cluster.Loss: false, cluster.Corrupt: false, cluster.Limit: false, cluster.Silence: false, cluster.Refuse: false,
+		cluster.Duplicate: true, cluster.Delay: true, cluster.Reorder: true,
 	} {
 		network, ends := threeMembers()
 		require.NoError(t, network.Degrade(t.Context(), links, cluster.Degradation{Kind: kind}))
-		atSender, atReceiver := slices.Contains(want, Sender), slices.Contains(want, Receiver)
-		require.Equal(t, atSender, slices.Equal(ends["n1"].disturbed[Sender], []netip.Addr{two}), kind)
-		require.Equal(t, atSender, slices.Equal(ends["n3"].disturbed[Sender], []netip.Addr{two}), kind)
-		require.Equal(t, atReceiver, slices.Equal(ends["n2"].disturbed[Receiver], []netip.Addr{one, three}), kind)
+		require.Equal(t, atSender, slices.Equal(ends["n1"].disturbed, []netip.Addr{two}), kind)
+		require.Equal(t, atSender, slices.Equal(ends["n3"].disturbed, []netip.Addr{two}), kind)
+		require.Equal(t, !atSender, slices.Equal(ends["n2"].disturbed, []netip.Addr{one, three}), kind)
 		require.Equal(t, kind == cluster.Silence || kind == cluster.Refuse, len(ends["n1"].connected) > 0, "what is to stand must stand before")
 		require.NoError(t, network.Repair(t.Context(), links, kind))
 		for id, e := range ends {
-			require.Empty(t, e.disturbed[Sender], id)
-			require.Empty(t, e.disturbed[Receiver], id)
+			require.Empty(t, e.disturbed, id)
 		}
 
-		ends["n2"].refuses = Receiver
-		if atReceiver {
-			require.ErrorContains(t, network.Degrade(t.Context(), links, cluster.Degradation{Kind: kind}), "is impossible")
-			require.Empty(t, ends["n1"].disturbed[Sender], "what was done before the failure is taken back")
-		}
+		ends["n3"].fails, ends["n2"].fails = true, !atSender
+		require.ErrorContains(t, network.Degrade(t.Context(), links, cluster.Degradation{Kind: kind}), "is impossible")
+		require.Empty(t, ends["n1"].disturbed, "what was done before the failure is taken back")
 	}
 }
 

@@ -76,13 +76,13 @@ func (q *queues) addOne(a netip.Addr, d cluster.Degradation) (err error) {
 	if l, ok := q.leaves[a]; ok {
 		return fmt.Errorf("it suffers %s already", l.kind)
 	}
-	routes, err := q.handle.RouteGet(a.AsSlice())
-	if err != nil || len(routes) == 0 {
-		return fmt.Errorf("find the way there: %w", err)
+	device, err := q.device(a)
+	if err != nil {
+		return err
 	}
-	link := routes[0].LinkIndex
+	link := device.Attrs().Index
 	if q.roots[link] == 0 {
-		if err := q.plant(link); err != nil {
+		if err := q.plant(device); err != nil {
 			return err
 		}
 	}
@@ -118,16 +118,28 @@ func (q *queues) addOne(a netip.Addr, d cluster.Degradation) (err error) {
 	return nil
 }
 
+// device is the interface by which packets go to an address.
+func (q *queues) device(a netip.Addr) (netlink.Link, error) {
+	routes, err := q.handle.RouteGet(a.AsSlice())
+	if err == nil && len(routes) == 0 {
+		err = unix.ENETUNREACH
+	}
+	if err != nil {
+		return nil, fmt.Errorf("find the way to %s: %w", a, err)
+	}
+	device, err := q.handle.LinkByIndex(routes[0].LinkIndex)
+	if err != nil {
+		return nil, fmt.Errorf("find the interface to %s: %w", a, err)
+	}
+	return device, nil
+}
+
 func filterOf(l leaf) netlink.FilterAttrs {
 	return netlink.FilterAttrs{LinkIndex: l.link, Parent: netlink.MakeHandle(root, 0), Priority: l.class, Protocol: unix.ETH_P_IP}
 }
 
 // plant gives an interface a queue with classes. What falls into none goes at once.
-func (q *queues) plant(link int) error {
-	dev, err := q.handle.LinkByIndex(link)
-	if err != nil {
-		return fmt.Errorf("find the interface: %w", err)
-	}
+func (q *queues) plant(dev netlink.Link) error {
 	found, err := q.handle.QdiscList(dev)
 	if err != nil {
 		return fmt.Errorf("list the queues: %w", err)
@@ -137,7 +149,7 @@ func (q *queues) plant(link int) error {
 			return fmt.Errorf("%s has a queue that somebody else made: %s", dev.Attrs().Name, f.Type())
 		}
 	}
-	if err := q.handle.QdiscAdd(netlink.NewHtb(netlink.QdiscAttrs{LinkIndex: link, Handle: netlink.MakeHandle(root, 0), Parent: netlink.HANDLE_ROOT})); err != nil {
+	if err := q.handle.QdiscAdd(netlink.NewHtb(netlink.QdiscAttrs{LinkIndex: dev.Attrs().Index, Handle: netlink.MakeHandle(root, 0), Parent: netlink.HANDLE_ROOT})); err != nil {
 		return fmt.Errorf("give %s a queue: %w", dev.Attrs().Name, err)
 	}
 	return nil

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -29,6 +30,7 @@ type rules struct {
 	conn          *nftables.Conn
 	table         *nftables.Table
 	input, output *nftables.Chain
+	ingress       map[string]*nftables.Chain // by interface: before the kernel looks at a packet
 	made          map[purpose][]made
 }
 
@@ -61,7 +63,7 @@ func openRules() (*rules, error) {
 		}
 	}
 	return &rules{
-		conn: conn, table: table, made: map[purpose][]made{},
+		conn: conn, table: table, made: map[purpose][]made{}, ingress: map[string]*nftables.Chain{},
 		input: chain("input", nftables.ChainHookInput), output: chain("output", nftables.ChainHookOutput),
 	}, nil
 }
@@ -85,14 +87,14 @@ func (r *rules) add(kind string, peers []netip.Addr, chain *nftables.Chain, of f
 	if err != nil {
 		return err
 	}
-	r.conn.AddTable(r.table)
+	r.conn.AddTable(chain.Table)
 	r.conn.AddChain(chain)
 	wanted := 0
 	for _, a := range peers {
 		for _, rule := range of(a) {
 			wanted++
 			r.conn.AddRule(&nftables.Rule{
-				Table: r.table, Chain: chain, Exprs: rule,
+				Table: chain.Table, Chain: chain, Exprs: rule,
 				UserData: userdata.AppendString(nil, userdata.TypeComment, purpose{kind, a}.tag()),
 			})
 		}
@@ -126,7 +128,7 @@ func (r *rules) remove(kind string, peers []netip.Addr) error {
 	var gone []made
 	for _, a := range peers {
 		for _, m := range r.made[purpose{kind, a}] {
-			if err := r.conn.DelRule(&nftables.Rule{Table: r.table, Chain: m.chain, Handle: m.handle}); err != nil {
+			if err := r.conn.DelRule(&nftables.Rule{Table: m.chain.Table, Chain: m.chain, Handle: m.handle}); err != nil {
 				return fmt.Errorf("end %s of %s: %w", kind, a, err)
 			}
 			gone = append(gone, m)
@@ -135,7 +137,7 @@ func (r *rules) remove(kind string, peers []netip.Addr) error {
 	if err := r.conn.Flush(); err != nil {
 		return fmt.Errorf("end %s of %v: %w", kind, peers, err)
 	}
-	for _, chain := range []*nftables.Chain{r.input, r.output} {
+	for _, chain := range append(slices.Collect(maps.Values(r.ingress)), r.input, r.output) {
 		left, err := r.list(chain)
 		if err != nil {
 			return err
@@ -174,8 +176,6 @@ func (r *rules) disturb(peers []netip.Addr, d cluster.Degradation) error {
 	switch d.Kind {
 	case cluster.Loss:
 		return in(append(chance(d.Share), &expr.Counter{}, drop))
-	case cluster.Corrupt:
-		return in(slices.Concat(chance(d.Share), damage, []expr.Any{&expr.Counter{}}))
 	case cluster.Limit:
 		return in([]expr.Any{
 			&expr.Limit{Type: expr.LimitTypePkts, Rate: uint64(d.Rate), Over: true, Unit: expr.LimitTimeSecond, Burst: uint32(cluster.Burst(d.Rate))},
@@ -194,6 +194,24 @@ func (r *rules) disturb(peers []netip.Addr, d cluster.Degradation) error {
 	return fmt.Errorf("packet rules do not %s", d.Kind)
 }
 
+// damage turns a byte of the header of a share of the packets that come by an interface from the peers into another. The
+// kernel, which has not looked at them yet, drops each for its checksum. What comes later than that would not do: it is
+// up to the interfaces, and to what else is on the way, whether anybody looks at the checksum of TCP or UDP once more,
+// and what nobody does reaches the process damaged, as no network of flesh and blood would have it.
+func (r *rules) damage(device string, peers []netip.Addr, share float64) error {
+	chain := r.ingress[device]
+	if chain == nil {
+		chain = &nftables.Chain{
+			Name: "ingress-" + device, Table: &nftables.Table{Name: tableName, Family: nftables.TableFamilyNetdev},
+			Type: nftables.ChainTypeFilter, Hooknum: nftables.ChainHookIngress, Priority: nftables.ChainPriorityFilter, Device: device,
+		}
+		r.ingress[device] = chain
+	}
+	return r.add(string(cluster.Corrupt), peers, chain, func(a netip.Addr) [][]expr.Any {
+		return [][]expr.Any{slices.Concat(isIP, isFrom(a), chance(share), flip, []expr.Any{&expr.Counter{}})}
+	})
+}
+
 // tagged is a rule with one of our tags, whoever made it.
 type tagged struct {
 	purpose
@@ -202,7 +220,7 @@ type tagged struct {
 
 // list is every tagged rule of a chain, by handle.
 func (r *rules) list(chain *nftables.Chain) (map[uint64]tagged, error) {
-	all, err := r.conn.GetRules(r.table, chain)
+	all, err := r.conn.GetRules(chain.Table, chain)
 	if errors.Is(err, unix.ENOENT) {
 		return nil, nil
 	}
@@ -242,13 +260,21 @@ var (
 	opening = flags(syn|ack, syn)
 	// talk is "tcp flags & rst == 0": all but refusals.
 	talk = flags(rst, 0)
-	// damage turns a byte of the transport header, or of what follows it, into another, and leaves the checksum alone.
-	damage = []expr.Any{
-		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Offset: damagedByte, Len: 1},
+	// isIP is "meta protocol ip".
+	isIP = []expr.Any{
+		&expr.Meta{Key: expr.MetaKeyPROTOCOL, Register: 1},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{0x08, 0x00}},
+	}
+	// flip turns a byte of the IP header over, and leaves the checksum alone.
+	flip = []expr.Any{
+		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: timeToLive, Len: 1},
 		&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 1, Mask: []byte{0xff}, Xor: []byte{0xff}},
-		&expr.Payload{OperationType: expr.PayloadWrite, SourceRegister: 1, Base: expr.PayloadBaseTransportHeader, Offset: damagedByte, Len: 1},
+		&expr.Payload{OperationType: expr.PayloadWrite, SourceRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: timeToLive, Len: 1},
 	}
 )
+
+// timeToLive is where that is in an IP header.
+const timeToLive = 8
 
 // The flags of TCP.
 const (
@@ -263,9 +289,6 @@ func flags(mask, value byte) []expr.Any {
 		&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 1, Mask: []byte{mask}, Xor: []byte{0}},
 		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{value}})
 }
-
-// damagedByte is in TCP of the number that is acknowledged, in UDP the first of the data.
-const damagedByte = 8
 
 // isFrom is "ip saddr <a>", isTo "ip daddr <a>".
 func isFrom(a netip.Addr) []expr.Any { return isAddress(12, a) }

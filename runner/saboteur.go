@@ -39,6 +39,7 @@ type attack struct {
 	planned   nemesis.Planned
 	installed nemesis.Installed
 	targets   []string
+	until     time.Duration // it is in force, unless the run ends before
 	acts      time.Duration // when it acts next; Never when it does not
 }
 
@@ -97,7 +98,7 @@ func (s *saboteur) act(now time.Duration) time.Duration {
 		return workload.Never
 	}
 	if s.current != nil {
-		if heal := s.offset + s.current.planned.HealAt; s.running && now < heal {
+		if heal := s.current.until; s.running && now < heal {
 			if now < s.current.acts {
 				return min(heal, s.current.acts)
 			}
@@ -146,7 +147,9 @@ func (s *saboteur) install(planned nemesis.Planned) {
 		s.next++
 		s.retryAt = 0
 		if installed != nil && outcome.Result != nemesis.ResultSkipped {
-			s.current = &attack{planned: planned, installed: installed, targets: outcome.Targets}
+			// A busy machine may need a part of the window for the proof: at least half of it is left.
+			until := max(s.offset+planned.HealAt, i.End+(planned.HealAt-planned.At)/2)
+			s.current = &attack{planned: planned, installed: installed, targets: outcome.Targets, until: until}
 			s.tries, s.healAt = 0, 0
 			s.current.rest(i.End)
 		}

@@ -74,7 +74,7 @@ const (
 )
 
 // Measure implements cluster.Degrader. What goes to one receiver is sent by one sender after the other, so that no
-// socket overflows and damage is that of one link; only a limit is measured on all links at once.
+// socket overflows and damage is that of one link; what takes time and hardly any datagrams is measured on all at once.
 func (n *Network) Measure(ctx context.Context, links []cluster.Link, d cluster.Disturbance, datagrams int) ([]cluster.Measurement, error) {
 	found := make([]cluster.Measurement, len(links))
 	into := map[string][]int{}
@@ -83,7 +83,7 @@ func (n *Network) Measure(ctx context.Context, links []cluster.Link, d cluster.D
 			return nil, err
 		}
 		lane := l.To
-		if d == cluster.Limit {
+		if d == cluster.Limit || d == cluster.Silence || d == cluster.Refuse {
 			lane = l.String()
 		}
 		into[lane] = append(into[lane], i)

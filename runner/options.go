@@ -121,8 +121,12 @@ func (o Options) Validate(faults []nemesis.Fault) error {
 	return nil
 }
 
-// minInterval is how short Fit makes the interval: time for an election, for operations after it, and for both proofs.
-const minInterval = 2500 * time.Millisecond
+// How short Fit makes the interval. A window then lasts for an election and for operations after it; where time is not
+// given, also for clients to give up those that a node swallowed.
+const (
+	minInterval  = 2500 * time.Millisecond
+	easyInterval = 4500 * time.Millisecond
+)
 
 // Fit makes room for all faults, where a person has not chosen the duration or the interval: first the interval becomes
 // shorter, then the duration longer.
@@ -135,8 +139,12 @@ func (o *Options) Fit(faults []nemesis.Fault, durationChosen, intervalChosen boo
 		return
 	}
 	if !intervalChosen {
+		least := easyInterval
+		if durationChosen {
+			least = minInterval
+		}
 		each := ((o.Duration - o.WarmUp) / time.Duration(slots)).Truncate(50 * time.Millisecond)
-		o.Interval = min(o.Interval, max(each, minInterval, o.Window+time.Second))
+		o.Interval = min(o.Interval, max(each, least, o.Window+time.Second))
 	}
 	if !durationChosen {
 		o.Duration = max(o.Duration, o.WarmUp+time.Duration(slots)*o.Interval)

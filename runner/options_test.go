@@ -29,9 +29,9 @@ func TestFit(t *testing.T) {
 	}{
 		{0, false, false, 60 * time.Second, 7 * time.Second, true},
 		{6, false, false, 60 * time.Second, 7 * time.Second, true},
-		{16, false, false, 60 * time.Second, 3550 * time.Millisecond, true},
+		{16, false, false, 75 * time.Second, 4500 * time.Millisecond, true},
 		{16, true, false, 60 * time.Second, 3550 * time.Millisecond, true},
-		{40, false, false, 103 * time.Second, 2500 * time.Millisecond, true},
+		{40, false, false, 183 * time.Second, 4500 * time.Millisecond, true},
 		{40, true, false, 60 * time.Second, 2500 * time.Millisecond, false},
 		{40, false, true, 283 * time.Second, 7 * time.Second, true},
 		{16, true, true, 60 * time.Second, 7 * time.Second, false},

@@ -12,10 +12,10 @@ FUZZTIME ?= 10s
 RACE = ./raftnode/actionlog ./raftnode/bus ./raftnode/client ./raftnode/faultfs ./raftnode/gossip ./raftnode/membership ./raftnode/server \
   ./workload/... ./checker/... ./results/... ./runner/... ./nemesis/... ./cluster/... ./sweep/...
 
-.PHONY: help build verify run sweep scenarios fuzz test race lint mutants bench bench-peers image clean
+.PHONY: help build verify run soak sweep scenarios fuzz test race lint mutants bench bench-peers bench-recipes image clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## the two static binaries, in bin/
 	go build -trimpath -o bin/ ./cmd/...
@@ -25,6 +25,9 @@ verify: build ## a short run of everything on Docker, else in network namespaces
 
 run: build ## a run of DURATION, e.g. make run DURATION=10m ENV=netns
 	bin/coup run --env $(ENV) --duration $(DURATION)
+
+soak: build ## leaders that end themselves, and others that are ended, for DURATION, e.g. make soak DURATION=8h
+	bin/coup soak --env $(ENV) --duration $(DURATION)
 
 sweep: build ## SEEDS short runs of the simulator on all cores, all invariants checked
 	bin/coup sweep --seeds $(SEEDS)
@@ -60,6 +63,11 @@ bench: build ## throughput of nodes without faults, and of the simulator; writes
 bench-peers: build ## raftnode beside etcd, in turns; writes docs/performance.md
 	cd bench && go build -trimpath -o ../bin/etcd go.etcd.io/etcd/server/v3 && go build -trimpath -o ../bin/peers .
 	bin/peers --write docs/performance.md
+
+bench-recipes: build ## what rolling restarts and growth cost clients, in namespaces and containers; writes docs/performance.md
+	@for env in netns docker ; do for recipe in rolling-restart growth ; do \
+	  bin/coup run --env $$env --recipe $$recipe --write docs/performance.md || exit 1 ; \
+	done ; done
 
 image: build ## the node's image, coup/raftnode
 	docker build -t coup/raftnode -f docker/Dockerfile bin

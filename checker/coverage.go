@@ -123,6 +123,22 @@ func (r *CoverageRow) count(windows []window, ops []history.Op) {
 	}
 }
 
+// Gaps are the holes in what several runs came to together, given the sum of their rows for one kind of fault.
+func Gaps(plan Plan, row CoverageRow, options Options) []string {
+	return holes(plan, row, nil, options.withDefaults())
+}
+
+// Add counts what was covered elsewhere, too.
+func (r *CoverageRow) Add(o CoverageRow) {
+	r.Windows += o.Windows
+	r.InForce += o.InForce
+	r.OKAfter += o.OKAfter
+	for _, f := range functions {
+		r.Of(f).Invoked += o.Of(f).Invoked
+		r.Of(f).OK += o.Of(f).OK
+	}
+}
+
 // holes tells in what the run did not prove the system under one kind of fault.
 func holes(plan Plan, row CoverageRow, faults []Fault, options Options) []string {
 	var found []string

@@ -1,6 +1,9 @@
 package checker
 
-import "slices"
+import (
+	"cmp"
+	"slices"
+)
 
 // Verdict is the answer of a run, or of one checker.
 type Verdict string
@@ -23,6 +26,9 @@ func (v Verdict) rank() int {
 	}
 	return Harness.rank()
 }
+
+// Compare orders verdicts, the strongest first.
+func Compare(a, b Verdict) int { return cmp.Compare(a.rank(), b.rank()) }
 
 // ExitCode is what a process answers with.
 func (v Verdict) ExitCode() int {

@@ -14,9 +14,9 @@ import (
 // nemesis.Fault.Check does, and nothing else. What the engine's kernel can is tried when it is first asked for, in a
 // container that is thrown away.
 func Prospect(ctx context.Context, nodes int) cluster.Cluster {
-	c := &containers{options: cluster.Options{Nodes: nodes}, nodes: map[string]*node{}}
+	c := &containers{options: cluster.Options{Nodes: nodes}}
 	for i := range nodes {
-		c.order = append(c.order, cluster.Node{ID: fmt.Sprintf("n%d", i+1)})
+		c.nodes = append(c.nodes, &node{id: fmt.Sprintf("n%d", i+1)})
 	}
 	tried := sync.OnceValues(func() (found []cluster.Capability, err error) {
 		client, err := dial(ctx)

@@ -12,7 +12,7 @@ import (
 
 // Selection is what somebody has chosen of the faults.
 type Selection struct {
-	faults []Fault         // in the order of All
+	faults []Fault         // in the order of Every
 	named  map[string]bool // by its own name, not by that of a group
 }
 
@@ -38,7 +38,7 @@ func Choose(list string) (Selection, error) {
 		}
 		none, some = none || i.name == "none", some || i.name != "none"
 		hits := false
-		for _, f := range All() {
+		for _, f := range Every() {
 			byName := f.Name() == i.name
 			if group := groups[i.name]; !byName && (group == nil || !group(f)) {
 				continue
@@ -84,7 +84,7 @@ func Choose(list string) (Selection, error) {
 	for name := range away {
 		delete(chosen, name)
 	}
-	for _, f := range All() {
+	for _, f := range Every() {
 		if c := chosen[f.Name()]; c != nil {
 			s.faults = append(s.faults, c)
 		}
@@ -183,7 +183,7 @@ func Spell(f Fault) string {
 // defaults are the settings of faults that nobody adjusted.
 func defaults() map[string]string {
 	all := map[string]string{}
-	for _, f := range All() {
+	for _, f := range Every() {
 		if a, ok := f.(Adjustable); ok {
 			all[f.Name()] = a.Setting()
 		}

@@ -33,7 +33,7 @@ func TestChoose(t *testing.T) {
 		"link,-delay,-reorder":    "loss,duplicate,corrupt,rate,slow,half-open",
 		"kill:2,kill-all":         "kill-leader:2,kill-all",
 		"kill-all,kill:2":         "kill-leader:2,kill-all",
-		"leader,kill-leader":      "kill-leader,isolate-leader,pause-leader",
+		"leader,kill-leader":      "kill-leader,isolate-leader,pause-leader,stop-leader,remove-leader",
 		"none":                    "",
 		"split,split":             "split",
 		"all,-network,-process":   "",

@@ -74,7 +74,13 @@ func killNodes(ctx context.Context, c cluster.Cluster, processes cluster.Killer,
 	before, err := m.states(ctx, processes, nodes)
 	d := &dead{manner: m, cluster: c, processes: processes, targets: nodes, before: before}
 	if err == nil {
-		err = m.each(nodes, func(id string) error { return processes.Kill(ctx, id) })
+		err = m.each(nodes, func(id string) error {
+			err := processes.Kill(ctx, id)
+			if state, unknown := processes.Process(ctx, id); err != nil && unknown == nil && state.State == "dead" {
+				return nil // it has ended itself meanwhile, and is as dead
+			}
+			return err
+		})
 	}
 	if err != nil {
 		return d, nil, err

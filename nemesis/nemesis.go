@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"coup/cluster"
+	"coup/raftnode/raft"
 )
 
 // Fault is one way of breaking a cluster.
@@ -87,7 +88,8 @@ type Outcome struct {
 	Measurements []cluster.Measurement           `json:"measurements,omitempty"` // what the links did afterwards, where they are not cut but bad
 	Processes    map[string]cluster.ProcessState `json:"processes,omitempty"`    // how processes stood afterwards
 	Crashes      int                             `json:"crashes,omitempty"`      // on healing: how often a process was killed meanwhile
-	Changes      int                             `json:"changes,omitempty"`      // on healing: how often what is cut was changed meanwhile, and proven
+	Members      *raft.Configuration             `json:"members,omitempty"`      // that a majority goes by, afterwards
+	Changes      int                             `json:"changes,omitempty"`      // on healing: how often members, or what is cut, changed meanwhile
 }
 
 // Phase is the half of a fault's life that an event records.
@@ -103,6 +105,7 @@ const (
 type Event struct {
 	ID    int           `json:"id"` // pairs a heal with its install
 	Fault string        `json:"fault"`
+	Seed  *uint64       `json:"seed,omitempty"` // from which, and from ID, the targets were drawn
 	Phase Phase         `json:"phase"`
 	Start time.Duration `json:"start"` // when it was begun, since the run began
 	End   time.Duration `json:"end"`   // when it was proven

@@ -429,9 +429,9 @@ func TestParse(t *testing.T) {
 	for list, want := range map[string][]string{
 		"split":                    {"split"},
 		"pause-leader,kill-leader": {"kill-leader", "pause-leader"},
-		"leader, kill-leader":      {"kill-leader", "isolate-leader", "pause-leader"},
+		"leader, kill-leader":      {"kill-leader", "isolate-leader", "pause-leader", "stop-leader", "remove-leader"},
 		"none":                     nil,
-		"all":                      names(All()),
+		"all":                      names(Every()),
 	} {
 		faults, err := Parse(list)
 		require.NoError(t, err, list)

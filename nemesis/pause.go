@@ -41,9 +41,13 @@ func (f pauseLeader) Install(ctx context.Context, c cluster.Cluster, view View, 
 	if err == nil {
 		outcome.Processes, err = frozen.inState(ctx, processes, frozen.targets, "paused")
 	}
-	if err != nil {
-		outcome.Result, outcome.Reason = ResultIndeterminate, err.Error()
+	if err == nil {
+		return frozen, outcome
 	}
+	if state, failure := processes.Process(ctx, leader); failure == nil && state.State == "dead" {
+		return nil, Outcome{Result: ResultSkipped, Reason: leader + " has died"}
+	}
+	outcome.Result, outcome.Reason = ResultIndeterminate, err.Error()
 	return frozen, outcome
 }
 

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// All are the faults that there are, in the order in which they are listed to people.
+// All are the faults that need no operator, in the order in which they are listed to people.
 func All() []Fault {
 	return []Fault{
 		killLeader, isolateLeader, split, oneWay, pauseLeader{}, killAll, crashBridge{},
@@ -15,12 +15,22 @@ func All() []Fault {
 	}
 }
 
+// Real are the faults that need real nodes beside, and time that passes while one waits for their answers.
+func Real() []Fault {
+	return []Fault{stopLeader, rollingRestart, grow, shrink, swap, removeLeader, demote, replace, readd, island{}}
+}
+
 // groups are names for several faults.
 var groups = map[string]func(Fault) bool{
-	"all":       func(Fault) bool { return true },
-	"leader":    func(f Fault) bool { return strings.HasSuffix(f.Name(), "-leader") },
-	"kill":      func(f Fault) bool { _, ok := f.(*kill); return ok },
-	"process":   isOneOf("kill-leader", "kill-all", "pause-leader", "crash-bridge"),
+	"all":        func(Fault) bool { return true },
+	"leader":     func(f Fault) bool { return strings.HasSuffix(f.Name(), "-leader") },
+	"stop":       func(f Fault) bool { _, ok := f.(*stop); return ok },
+	"membership": func(f Fault) bool { _, ok := f.(*membership); return ok || f == island{} },
+	"kill":       func(f Fault) bool { _, ok := f.(*kill); return ok },
+	"process": func(f Fault) bool {
+		_, stops := f.(*stop)
+		return stops || slices.Contains([]string{"kill-leader", "kill-all", "pause-leader", "crash-bridge"}, f.Name())
+	},
 	"partition": cuts,
 	"link":      func(f Fault) bool { _, ok := f.(*degraded); return ok },
 	"network":   func(f Fault) bool { _, ok := f.(*degraded); return ok || cuts(f) },
@@ -35,9 +45,11 @@ func cuts(f Fault) bool {
 	return false
 }
 
-func isOneOf(names ...string) func(Fault) bool {
-	return func(f Fault) bool { return slices.Contains(names, f.Name()) }
-}
+// IsGroup tells whether a word names several faults.
+func IsGroup(word string) bool { return groups[word] != nil }
+
+// Every is all that there is, in the order of All and Real.
+func Every() []Fault { return append(All(), Real()...) }
 
 // Parse reads what --faults takes; see Choose.
 func Parse(list string) ([]Fault, error) {
@@ -59,7 +71,7 @@ func GroupsOf(f Fault) (names []string) {
 // words are all that Parse knows: faults, then groups.
 func words() []string {
 	var names, more []string
-	for _, f := range All() {
+	for _, f := range Every() {
 		names = append(names, f.Name())
 	}
 	for name := range groups {

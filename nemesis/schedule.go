@@ -1,13 +1,41 @@
 package nemesis
 
-import "time"
+import (
+	"fmt"
+	"time"
+)
 
-// Planned is one entry of a schedule. Times are since the run began.
+// Planned is one entry of a schedule. Times are since the workload began. Seed and ID decide what the fault
+// draws, such as its targets, so that an entry does the same in any schedule.
 type Planned struct {
 	ID     int           `json:"id"`
+	Seed   uint64        `json:"seed"`
 	Fault  string        `json:"fault"`
 	At     time.Duration `json:"at"`
 	HealAt time.Duration `json:"heal_at"`
+}
+
+// Schedule is what events did to a cluster, to be done again: each fault that was installed, or may have been, from
+// and to when it was. What was skipped did nothing, and is left out; what was never healed, since the run ended, stays
+// for as long as the workload. Load is when that began. An error means that the events do not say what must be known.
+func Schedule(events []Event, load, workload time.Duration) ([]Planned, error) {
+	var plan []Planned
+	at := map[int]int{}
+	for _, e := range events {
+		switch i, known := at[e.ID]; {
+		case e.Result == ResultSkipped:
+		case e.Seed == nil:
+			return nil, fmt.Errorf("fault %d, %s, does not say from what seed its targets were drawn: it was recorded by another version", e.ID, e.Fault)
+		case e.Phase == Install && !known:
+			at[e.ID] = len(plan)
+			plan = append(plan, Planned{ID: e.ID, Seed: *e.Seed, Fault: e.Fault, At: e.Start - load, HealAt: workload})
+		case e.Phase == Heal && known:
+			plan[i].HealAt = e.Start - load
+		default:
+			return nil, fmt.Errorf("the %s of fault %d, %s, fits nothing before it", e.Phase, e.ID, e.Fault)
+		}
+	}
+	return plan, nil
 }
 
 // Timing shapes a schedule.

@@ -2,7 +2,9 @@ package results
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -14,6 +16,22 @@ import (
 type Verdict struct {
 	Schema int `json:"schema"` // 1
 	checker.Report
+}
+
+// LoadVerdict reads what a run came to.
+func LoadVerdict(dir string) (checker.Report, error) {
+	text, err := os.ReadFile(filepath.Join(dir, fileVerdict))
+	if err != nil {
+		return checker.Report{}, fmt.Errorf("the verdict of %s: %w: `coup check` makes one", dir, err)
+	}
+	var v Verdict
+	if err := json.Unmarshal(text, &v); err != nil {
+		return checker.Report{}, fmt.Errorf("%s: %w", filepath.Join(dir, fileVerdict), err)
+	}
+	if v.Schema != schema {
+		return checker.Report{}, fmt.Errorf("%s is of schema %d; this program reads schema %d", filepath.Join(dir, fileVerdict), v.Schema, schema)
+	}
+	return v.Report, nil
 }
 
 // Check judges what a run's folder holds, and writes verdict.json, summary.md, junit.xml and the pages
@@ -32,8 +50,11 @@ func Check(ctx context.Context, dir string) (checker.Report, error) {
 		MinOps: info.Check.MinOps, MinBefore: info.Check.MinBefore, AllowNoFaults: info.Check.AllowNoFaults,
 		Troubled: info.Check.Troubled, Pages: pages,
 	})
+	if info.Recipe != nil {
+		report.Recipe = &checker.Recipe{Name: info.Recipe.Name, ElectionTimeout: info.Recipe.ElectionTimeout, Steps: checker.Steps(evidence)}
+	}
 	return report, errors.Join(
-		writeJSON(filepath.Join(dir, fileVerdict), Verdict{schema, report}),
+		WriteJSON(filepath.Join(dir, fileVerdict), Verdict{schema, report}),
 		writeWhole(filepath.Join(dir, fileSummary), func(w io.Writer) error { return writeSummary(w, info, evidence, report) }),
 		writeWhole(filepath.Join(dir, fileJUnit), func(w io.Writer) error { return writeJUnit(w, info, report) }),
 	)

@@ -21,7 +21,7 @@ func Load(dir string) (Info, checker.Evidence, error) {
 		return Info{}, checker.Evidence{}, err
 	}
 	evidence := checker.Evidence{
-		Plan: info.Plan, Timeline: info.Timeline, Problems: info.Problems, Findings: info.Findings,
+		Plan: info.Plan, Timeline: info.Timeline, Problems: info.Problems, Findings: info.Findings, Stalls: info.Stalls,
 	}
 	note := func(name string, torn bool, err error) {
 		if torn {
@@ -44,6 +44,17 @@ func Load(dir string) (Info, checker.Evidence, error) {
 	evidence.Observations, torn, err = readLines[checker.Observation](filepath.Join(dir, fileObservations))
 	note(fileObservations, torn, err)
 	return info, evidence, nil
+}
+
+// LoadFaults reads what run.json says of a run, and what was done to its cluster. A last line that a killed run left
+// half written is left out.
+func LoadFaults(dir string) (Info, []nemesis.Event, error) {
+	info, err := loadInfo(filepath.Join(dir, fileInfo))
+	if err != nil {
+		return Info{}, nil, err
+	}
+	events, _, err := readLines[nemesis.Event](filepath.Join(dir, fileFaults))
+	return info, events, err
 }
 
 func loadInfo(path string) (Info, error) {

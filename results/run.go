@@ -20,17 +20,25 @@ type Info struct {
 	Schema      int               `json:"schema"` // 1
 	Name        string            `json:"name"`
 	Seed        uint64            `json:"seed"`
-	Command     []string          `json:"command"`     // as typed
-	Environment string            `json:"environment"` // "docker", "netns" or "sim"
-	Versions    map[string]string `json:"versions"`    // of "go", "coup", "raftnode"
-	Options     map[string]any    `json:"options"`     // as they came out, defaults included
-	Plan        []checker.Plan    `json:"plan"`        // one for each kind of fault
+	Command     []string          `json:"command"`           // as typed
+	Environment string            `json:"environment"`       // "docker", "netns" or "sim"
+	Versions    map[string]string `json:"versions"`          // of "go", "coup", "raftnode"
+	Options     json.RawMessage   `json:"options,omitempty"` // as they came out, defaults included
+	Plan        []checker.Plan    `json:"plan"`              // one for each kind of fault
+	Recipe      *Recipe           `json:"recipe,omitempty"`
+	Stalls      []checker.Span    `json:"stalls,omitempty"` // see checker.Evidence
 	Check       CheckOptions      `json:"check"`
 	Started     time.Time         `json:"started"`
 	Ended       *time.Time        `json:"ended,omitempty"` // missing of a run that was killed
 	Timeline    checker.Timeline  `json:"timeline"`
 	Problems    []string          `json:"problems,omitempty"` // failures of the suite itself, as sentences
 	Findings    []checker.Reason  `json:"findings,omitempty"` // what the run noticed and no other file tells
+}
+
+// Recipe is the fixed schedule that a run followed.
+type Recipe struct {
+	Name            string        `json:"name"`
+	ElectionTimeout time.Duration `json:"election_timeout_ns"` // of the nodes: the least silence after which one campaigns
 }
 
 // CheckOptions are what a run must have shown, kept so that checking it again asks the same. Zero
@@ -97,6 +105,18 @@ func Create(root string, info Info) (*Run, error) {
 	return r, nil
 }
 
+// CreateSeries makes the folder <root>/<name>/<UTC time> for several runs, each of which Create makes in there.
+func CreateSeries(root, name string, at time.Time) (string, error) {
+	dir, err := makeFolder(filepath.Join(root, name), at)
+	if err == nil {
+		err = pointTo(root, dir)
+	}
+	if err != nil {
+		return "", fmt.Errorf("results cannot be written to %s (%w): choose another folder with --results", root, err)
+	}
+	return filepath.Abs(dir)
+}
+
 // makeFolder makes a new folder that is named after the time. Runs of the same second are told apart
 // by a number.
 func makeFolder(parent string, at time.Time) (string, error) {
@@ -143,7 +163,7 @@ func (r *Run) Dir() string { return r.dir }
 // Update replaces run.json.
 func (r *Run) Update(info Info) error {
 	info.Schema = schema
-	return writeJSON(filepath.Join(r.dir, fileInfo), info)
+	return WriteJSON(filepath.Join(r.dir, fileInfo), info)
 }
 
 // History appends an event and gives it its index.
@@ -181,7 +201,8 @@ func (r *Run) Close() error {
 	return err
 }
 
-func writeJSON(path string, v any) error {
+// WriteJSON replaces a file in one step.
+func WriteJSON(path string, v any) error {
 	return writeWhole(path, func(w io.Writer) error {
 		encoder := json.NewEncoder(w)
 		encoder.SetIndent("", "  ")

@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"time"
 
 	"coup/checker"
 	"coup/cluster"
@@ -13,6 +15,24 @@ import (
 
 // NameProcesses is the checker that deaths of nodes are filed under.
 const NameProcesses = "processes"
+
+// nodeTick is raftnode's own unit of time, as long as nobody chooses another.
+const nodeTick = 50 * time.Millisecond
+
+// nodeArguments are what every node is started with, beside what its environment adds.
+func nodeArguments(o Options) []string {
+	if o.MaxReign == 0 {
+		return o.NodeFlags
+	}
+	ticks := max(1, int(o.MaxReign/nodeTick))
+	return append([]string{"--max-leader-ticks", strconv.Itoa(ticks), "--at-max-reign", "exit"}, o.NodeFlags...)
+}
+
+// exitReignOver is how a leader ends whose reign is over.
+const exitReignOver = "exit status 4"
+
+// byOwnHand tells whether a death is that of a leader that was told to end itself after its reign.
+func byOwnHand(d cluster.Death, o Options) bool { return o.MaxReign > 0 && d.Exit == exitReignOver }
 
 // What a node writes when it dies by itself, strongest first. A crash, a cut or a pause must never
 // lead to the first or the last; what the machine refuses is not the node's fault.

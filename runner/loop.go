@@ -2,6 +2,7 @@ package runner
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"coup/checker"
@@ -36,25 +37,28 @@ type recorder interface {
 type loop struct {
 	world    World
 	options  Options
-	nodes    []string
+	nodes    []string // that clients ask
 	recorder recorder
 	observer Observer
 
-	monitor  *monitor
-	nemesis  *saboteur
-	counts   counts
-	inFlight int
-	last     time.Duration // of the latest event recorded
-	drawn    time.Duration // of the latest Progress
-	left     time.Duration // when the workload ends; 0 outside of it
-	polling  bool
-	polled   time.Duration
-	round    Round // the latest
+	monitor   *monitor
+	nemesis   *saboteur
+	generator workload.Generator // under way; nil for none
+	counts    counts
+	inFlight  int
+	last      time.Duration // of the latest event recorded
+	drawn     time.Duration // of the latest Progress
+	left      time.Duration // when the workload ends; 0 outside of it
+	polling   bool
+	polled    time.Duration
+	round     Round // the latest
 
 	timeline    checker.Timeline
-	deaths      []cluster.Death
-	problems    []string // failures of the suite itself
-	unavailable []string // progress that a healthy cluster owed, and did not make
+	deaths      []cluster.Death // that nobody asked for
+	deathsSeen  int             // of all that the World has told of
+	suicides    int             // leaders that ended themselves when their reign was over
+	problems    []string        // failures of the suite itself
+	unavailable []string        // progress that a healthy cluster owed, and did not make
 	interrupted bool
 	ended       bool // the World has
 }
@@ -170,6 +174,12 @@ func (l *loop) progress(now time.Duration) {
 // observed takes in what the nodes said.
 func (l *loop) observed(round Round) {
 	l.polling, l.round = false, round
+	if round.Present != nil && !slices.Equal(round.Present, l.nodes) {
+		l.nodes = round.Present
+		if l.generator != nil {
+			l.generator.Ask(l.nodes)
+		}
+	}
 	news, reigns := l.monitor.saw(round.Nodes)
 	for _, o := range news {
 		if err := l.recorder.Observation(o); err != nil {
@@ -179,10 +189,17 @@ func (l *loop) observed(round Round) {
 	for _, reign := range reigns {
 		l.observer.Leader(reign)
 	}
-	for _, death := range round.Deaths[len(l.deaths):] {
+	for _, death := range round.Deaths[l.deathsSeen:] {
+		if byOwnHand(death, l.options) {
+			l.suicides++
+			l.observer.Note(l.world.Now(), fmt.Sprintf("%s ended its reign, and itself", death.Node))
+			l.nemesis.fell(death.Node)
+			continue
+		}
 		l.observer.Note(l.world.Now(), fmt.Sprintf("%s died by itself: %s", death.Node, death.Exit))
+		l.deaths = append(l.deaths, death)
 	}
-	l.deaths = round.Deaths
+	l.deathsSeen = len(round.Deaths)
 }
 
 // awaitLeader waits until all nodes follow one leader.
@@ -217,7 +234,7 @@ func (l *loop) load() (written []string, unused int) {
 	l.phase()
 	l.left = begun + o.Duration
 	g := workload.NewRegisters(workload.RegisterOptions{
-		Seed: o.Seed, Nodes: l.nodes, Rate: o.Rate, Concurrency: o.Concurrency, Keys: o.Keys, Until: l.left,
+		Seed: o.Seed, Nodes: l.nodes, Rate: o.Rate, Concurrency: o.Concurrency, Keys: o.Keys, KeyPrefix: o.KeyPrefix, Until: l.left,
 	})
 	l.drive(g, begun+o.WarmUp)
 	if l.warm(begun) {
@@ -249,9 +266,11 @@ func (l *loop) warm(begun time.Duration) bool {
 // drive asks a generator for operations, and the nemesis for faults, until the given time or until
 // the generator is done.
 func (l *loop) drive(g workload.Generator, until time.Duration) {
+	l.generator = g
+	defer func() { l.generator = nil }()
 	for !l.broken() {
 		now := l.world.Now()
-		if now >= until {
+		if now >= until || l.nemesis.done(now) {
 			return
 		}
 		wake := min(until, l.nemesis.act(now))
@@ -316,7 +335,7 @@ func (l *loop) heal() bool {
 	}
 	// A World that settles by itself starts what is dead, too.
 	if _, settles := l.world.(Simulation); !settles && !l.ended && len(l.deaths) == 0 && len(l.problems) == 0 {
-		l.nemesis.repair(l.nodes)
+		l.nemesis.repair(nil)
 		for !l.ended && !l.nemesis.idle() && l.world.Now() < bound {
 			l.step(bound)
 		}
@@ -336,7 +355,7 @@ func (l *loop) quiet() bool {
 	}
 	begun := l.begin("wait for quiet")
 	why := "no node was asked yet"
-	for bound := begun + quietBound; !l.broken(); l.step(bound) {
+	for bound := begun + quietBound; !l.broken(); l.step(min(bound, l.nemesis.act(l.world.Now()))) {
 		if asked := l.round.Nodes; len(asked) > 0 && asked[0].Asked >= begun {
 			if why = unrest(asked); why == "" {
 				l.done("wait for quiet", fmt.Sprintf("%d nodes applied %d", len(asked), asked[0].Applied), begun)

@@ -27,7 +27,11 @@ func newNodes(c cluster.Cluster) (*nodes, error) {
 // Close drops the connections.
 func (n *nodes) Close() { n.client.Close() }
 
+// status asks a node, which may be new to the client: from then on clients reach it.
 func (n *nodes) status(ctx context.Context, node cluster.Node) (api.Status, error) {
+	if err := n.client.Learn(node.ID, node.ClientURL); err != nil {
+		return api.Status{}, err
+	}
 	ctx, cancel := context.WithTimeout(ctx, observeTimeout)
 	defer cancel()
 	return n.client.Status(ctx, node.ID)

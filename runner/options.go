@@ -14,27 +14,35 @@ import (
 // Options are what a person chooses of a run. The zero value of no field is a default: start from
 // Defaults.
 type Options struct {
-	Name         string        `json:"name"`        // the folder of the run's kind, under the results folder
-	Environment  string        `json:"environment"` // docker, netns or sim
-	Nodes        int           `json:"nodes"`
-	Duration     time.Duration `json:"duration_ns"` // of the workload under faults
-	WarmUp       time.Duration `json:"warm_up_ns"`  // of the workload before the first fault
-	Rate         float64       `json:"rate"`        // operations a second that are asked for, in all
-	Concurrency  int           `json:"concurrency"` // clients
-	Keys         int           `json:"keys"`        // keys in use at a time
-	Seed         uint64        `json:"seed"`
-	Faults       []string      `json:"faults"`            // each as nemesis.Spell has it; none for a run without
-	Trouble      []string      `json:"trouble,omitempty"` // what goes wrong by itself in a simulated world, all along
-	Store        string        `json:"store,omitempty"`   // what a simulated node keeps its log in: memory or pebble
-	Interval     time.Duration `json:"interval_ns"`       // from one fault to the next, on average
-	Window       time.Duration `json:"window_ns"`         // how long a fault is in force, on average; 0 for what suits Interval
-	OpTimeout    time.Duration `json:"op_timeout_ns"`
-	LoseUnsynced bool          `json:"lose_unsynced"`        // what a node has not synced dies with its process
-	ActionLog    bool          `json:"action_log,omitempty"` // what each node does is logged, in the run's folder
-	NodeFlags    []string      `json:"node_flags"`           // further arguments for every node
-	Results      string        `json:"-"`                    // the results folder
-	Binary       string        `json:"-"`                    // path of the raftnode binary
-	Repeat       string        `json:"repeat"`               // the command line that runs the same again
+	Name        string        `json:"name"`        // the folder of the run's kind, under the results folder
+	Environment string        `json:"environment"` // docker, netns or sim
+	Nodes       int           `json:"nodes"`
+	Duration    time.Duration `json:"duration_ns"` // of the workload under faults
+	WarmUp      time.Duration `json:"warm_up_ns"`  // of the workload before the first fault
+	Rate        float64       `json:"rate"`        // operations a second that are asked for, in all
+	Concurrency int           `json:"concurrency"` // clients
+	Keys        int           `json:"keys"`        // keys in use at a time
+	Seed        uint64        `json:"seed"`
+	Faults      []string      `json:"faults"` // each as nemesis.Spell has it; none for a run without
+	// Recipe names the fixed schedule that takes the place of one that is drawn; empty for none.
+	Recipe  string   `json:"recipe,omitempty"`
+	Trouble []string `json:"trouble,omitempty"` // what goes wrong by itself in a simulated world, all along
+	Store   string   `json:"store,omitempty"`   // what a simulated node keeps its log in: memory or pebble
+	// Schedule is what is done to the cluster instead of what Seed would draw; nil for that. The names in it are
+	// those in Faults.
+	Schedule     []nemesis.Planned `json:"schedule,omitempty"`
+	Interval     time.Duration     `json:"interval_ns"` // from one fault to the next, on average
+	Window       time.Duration     `json:"window_ns"`   // how long a fault is in force, on average; 0 for what suits Interval
+	OpTimeout    time.Duration     `json:"op_timeout_ns"`
+	LoseUnsynced bool              `json:"lose_unsynced"`        // what a node has not synced dies with its process
+	ActionLog    bool              `json:"action_log,omitempty"` // what each node does is logged, in the run's folder
+	// MaxReign is how long a leader leads before it ends itself, to be started again; 0 for no end.
+	MaxReign  time.Duration `json:"max_reign_ns,omitempty"`
+	KeyPrefix string        `json:"key_prefix,omitempty"` // that all keys begin with; "k" when empty
+	NodeFlags []string      `json:"node_flags"`           // further arguments for every node
+	Results   string        `json:"-"`                    // the results folder
+	Binary    string        `json:"-"`                    // path of the raftnode binary
+	Repeat    string        `json:"repeat"`               // the command line that runs the same again
 }
 
 // Defaults are what a run takes that nobody chose anything for. The operation time-out is somewhat
@@ -73,6 +81,7 @@ const (
 	maxDuration    = 30 * 24 * time.Hour
 	minOpTimeout   = 10 * time.Millisecond
 	maxOpTimeout   = time.Minute
+	minReign       = 2 * time.Second
 )
 
 // Validate refuses what makes no run, or one that could prove nothing. The error is an *OptionError.
@@ -99,10 +108,19 @@ func (o Options) Validate(faults []nemesis.Fault) error {
 		return refuse("warm-up", "%v: it cannot be negative", o.WarmUp)
 	case o.WarmUp >= o.Duration:
 		return refuse("duration", "%v leaves no time after the warm-up of %v", o.Duration, o.WarmUp)
+	case o.MaxReign != 0 && o.MaxReign < minReign:
+		return refuse("max-reign", "%v: no leader would come to anything: it must be at least %v, or 0 for no end", o.MaxReign, minReign)
 	case o.Interval <= 0:
 		return refuse("interval", "%v: it must be above 0", o.Interval)
 	case o.Window < 0 || o.Window >= o.Interval:
 		return refuse("window", "%v: it must be below the interval of %v, or 0 for what suits that", o.Window, o.Interval)
+	}
+	if o.Recipe != "" {
+		_, err := nemesis.FindRecipe(o.Recipe)
+		if err != nil {
+			return refuse("recipe", "%v", err)
+		}
+		return nil
 	}
 	for _, fault := range faults {
 		if fault.KeepsQuorum() && o.Nodes < 3 {

@@ -57,7 +57,7 @@ func Run(ctx, hurried context.Context, s Setup) (Conclusion, error) {
 	if err != nil {
 		return Conclusion{}, err
 	}
-	r := &running{Setup: s, run: run, info: info}
+	r := &running{Setup: s, run: run, info: info, folder: run.Dir()}
 	defer r.close()
 	for name, content := range s.Keep {
 		if err := os.WriteFile(filepath.Join(run.Dir(), name), content, 0o644); err != nil {
@@ -73,19 +73,19 @@ type running struct {
 	Setup
 	run     *results.Run
 	info    results.Info
+	folder  string          // that the nodes' logs go to
 	cluster cluster.Cluster // nil until it was started
 	world   Simulation      // nil in a real environment
 	deaths  []cluster.Death // that nobody asked for
+
+	deathsSeen int // of all that the cluster has told of
+	suicides   int // leaders that ended themselves when their reign was over
 }
 
 // info is what run.json says from the beginning.
 func (s Setup) info(now time.Time) (results.Info, error) {
-	encoded, err := json.Marshal(s.Options)
+	options, err := json.Marshal(s.Options)
 	if err != nil {
-		return results.Info{}, fmt.Errorf("encode the options: %w", err)
-	}
-	options := map[string]any{}
-	if err := json.Unmarshal(encoded, &options); err != nil {
 		return results.Info{}, fmt.Errorf("encode the options: %w", err)
 	}
 	raftnode := s.Version // simulated nodes are part of this program
@@ -96,8 +96,17 @@ func (s Setup) info(now time.Time) (results.Info, error) {
 		Name: s.Options.Name, Seed: s.Options.Seed, Command: s.Command, Environment: s.Options.Environment,
 		Versions: map[string]string{"go": runtime.Version(), "coup": s.Version, "raftnode": raftnode},
 		Options:  options, Plan: plans(s.Options, s.Faults), Started: now.UTC(),
-		Check: results.CheckOptions{AllowNoFaults: len(s.Faults) == 0, Troubled: len(s.Options.Trouble) > 0},
+		Recipe: s.recipe(),
+		Check:  results.CheckOptions{AllowNoFaults: len(s.Faults) == 0, Troubled: len(s.Options.Trouble) > 0},
 	}, nil
+}
+
+// recipe is what the steps of a recipe are to be measured by; nil for a run without.
+func (s Setup) recipe() *results.Recipe {
+	if s.Options.Recipe == "" {
+		return nil
+	}
+	return &results.Recipe{Name: s.Options.Recipe, ElectionTimeout: ElectionTimeout(s.Options.NodeFlags)}
 }
 
 // plans is what is planned of each kind of fault. Where the world makes trouble of its own, no fault
@@ -148,13 +157,23 @@ func (r *running) play(ctx, hurried context.Context) {
 		r.simulate(ctx, hurried)
 		return
 	}
+	nodes := r.startNodes(ctx)
+	if nodes == nil {
+		return
+	}
+	defer nodes.Close()
+	r.loop(ctx, hurried, nodes)
+}
+
+// startNodes starts the cluster. It is nil when it cannot be used, which is then filed.
+func (r *running) startNodes(ctx context.Context) *nodes {
 	step := fmt.Sprintf("start %d nodes", r.Options.Nodes)
 	begun := time.Now()
 	r.Observer.Step(Step{Name: step, State: StepBegan})
 	c, err := r.Start(ctx, cluster.Options{
 		Run: runName(r.Options.Name, begun), Nodes: r.Options.Nodes, Binary: r.Options.Binary,
 		LoseUnsynced: r.Options.LoseUnsynced, ActionLog: r.Options.ActionLog,
-		NodeArguments: r.Options.NodeFlags, Dir: r.run.Dir(),
+		NodeArguments: nodeArguments(r.Options), Dir: r.folder,
 		Progress: func(text string) { r.Observer.Step(Step{Name: step, Detail: text, State: StepUnderWay}) },
 	})
 	r.cluster = c
@@ -162,22 +181,21 @@ func (r *running) play(ctx, hurried context.Context) {
 		r.Observer.Step(Step{Name: step, Detail: "failed", State: StepFailed, Took: time.Since(begun)})
 		if ctx.Err() != nil {
 			r.find(checker.Inconclusive, "Interrupted while the cluster was started.")
-			return
+			return nil
 		}
 		r.problem("The cluster could not be started: %v.", err)
-		return
+		return nil
 	}
 	r.Observer.Step(Step{Name: step, State: StepDone, Took: time.Since(begun)})
 	if !r.fit() {
-		return
+		return nil
 	}
 	nodes, err := newNodes(c)
 	if err != nil {
 		r.problem("The nodes cannot be reached: %v.", err)
-		return
+		return nil
 	}
-	defer nodes.Close()
-	r.loop(ctx, hurried, nodes)
+	return nodes
 }
 
 // loop runs the loop in real time.
@@ -186,9 +204,11 @@ func (r *running) loop(ctx, hurried context.Context, nodes *nodes) {
 	world := newRealtime(hurried, r.cluster, r.Options.OpTimeout, connect, nodes.status)
 	defer world.Close()
 	l := newLoop(world, r.Options, names(r.cluster), r.Faults, r, r.Observer)
+	l.deathsSeen = r.deathsSeen
 	defer context.AfterFunc(ctx, func() { world.Wake(l.interrupt) })()
 	l.run()
 	r.note(l)
+	r.info.Stalls = world.Stalls()
 }
 
 // fit tells whether all faults can be used on the cluster.
@@ -206,7 +226,7 @@ func (r *running) fit() bool {
 func (r *running) note(l *loop) {
 	r.info.Problems = append(r.info.Problems, l.problems...)
 	r.info.Findings = append(r.info.Findings, l.found()...)
-	r.deaths = l.deaths
+	r.deaths, r.deathsSeen, r.suicides = l.deaths, l.deathsSeen, l.suicides
 }
 
 // conclude checks what was recorded, keeps what a person will want to look at, and removes the

@@ -3,6 +3,7 @@ package runner
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -23,6 +24,7 @@ type saboteur struct {
 	loop   *loop
 	faults map[string]nemesis.Fault
 	plan   []nemesis.Planned // relative to the beginning of the workload
+	recipe *nemesis.Recipe   // that the plan is of; nil where it was drawn
 
 	running bool          // new faults may be installed
 	offset  time.Duration // when the workload began
@@ -32,6 +34,40 @@ type saboteur struct {
 	current *attack       // in force
 	tries   int           // at healing it
 	healAt  time.Duration // not before, after an attempt that failed
+	fallen  []fallen      // to be started again, oldest first
+}
+
+// fallen is a leader that has ended itself.
+type fallen struct {
+	node   string
+	rising time.Duration // when it is started again
+}
+
+// mourning is how long a leader that has ended itself stays dead, at most.
+const mourning = 2 * time.Second
+
+// fell says that a leader has ended itself. It is started again a little later.
+func (s *saboteur) fell(node string) {
+	random := stream(s.loop.options.Seed, fmt.Sprint("rising ", s.loop.suicides))
+	s.fallen = append(s.fallen, fallen{node, s.loop.world.Now() + time.Duration(random.Int64N(int64(mourning)))})
+}
+
+// raise starts the first of the fallen that is due, unless a fault keeps it down: its healing starts it. It returns when
+// to ask again.
+func (s *saboteur) raise(now time.Duration) time.Duration {
+	next := workload.Never
+	for i, f := range s.fallen {
+		switch {
+		case s.current != nil && slices.Contains(s.current.targets, f.node):
+		case now < f.rising:
+			next = min(next, f.rising)
+		default:
+			s.fallen = slices.Delete(s.fallen, i, i+1)
+			s.repair([]string{f.node})
+			return workload.Never
+		}
+	}
+	return next
 }
 
 // attack is a fault in force.
@@ -39,7 +75,6 @@ type attack struct {
 	planned   nemesis.Planned
 	installed nemesis.Installed
 	targets   []string
-	until     time.Duration // it is in force, unless the run ends before
 	acts      time.Duration // when it acts next; Never when it does not
 }
 
@@ -53,15 +88,25 @@ func (a *attack) rest(now time.Duration) {
 	}
 }
 
-// planFaults draws the schedule of a run, relative to the beginning of its workload. It depends on
-// the options alone.
+// planFaults draws the schedule of a run, relative to the beginning of its workload, unless the options bring
+// one. It depends on them alone.
 func planFaults(o Options, faults []nemesis.Fault) []nemesis.Planned {
+	if o.Schedule != nil {
+		return o.Schedule
+	}
 	if len(faults) == 0 {
 		return nil
 	}
-	return nemesis.Plan(stream(o.Seed, "schedule"), faults, nemesis.Timing{
+	if recipe, err := nemesis.FindRecipe(o.Recipe); err == nil {
+		return recipe.Plan(o.WarmUp)
+	}
+	plan := nemesis.Plan(stream(o.Seed, "schedule"), faults, nemesis.Timing{
 		Start: o.WarmUp, End: o.Duration, Interval: o.Interval, Window: o.Window,
 	})
+	for i := range plan {
+		plan[i].Seed = o.Seed
+	}
+	return plan
 }
 
 func newSaboteur(l *loop, faults []nemesis.Fault) *saboteur {
@@ -72,7 +117,28 @@ func newSaboteur(l *loop, faults []nemesis.Fault) *saboteur {
 	for _, f := range faults {
 		s.faults[f.Name()] = f
 	}
+	if recipe, err := nemesis.FindRecipe(l.options.Recipe); err == nil {
+		s.recipe = &recipe
+	}
 	return s
+}
+
+// done tells whether a recipe has come to its end, and the cluster has rested from it. Any other run lasts as long as it was told to.
+func (s *saboteur) done(now time.Duration) bool {
+	return s.recipe != nil && s.running && s.idle() && s.next == len(s.plan) && now >= s.retryAt
+}
+
+// follow makes the times of a recipe's plan those at which things happen: it goes from step to step, and keeps only
+// to the time in between.
+func (s *saboteur) follow(now time.Duration) {
+	if s.recipe == nil {
+		return
+	}
+	if s.current != nil {
+		s.current.planned.HealAt = now - s.offset + s.recipe.Hold
+	} else {
+		s.retryAt = now + s.recipe.Rest
+	}
 }
 
 // begin lets faults happen. The workload began at the given time.
@@ -97,8 +163,17 @@ func (s *saboteur) act(now time.Duration) time.Duration {
 	if s.busy {
 		return workload.Never
 	}
+	rising := s.raise(now)
+	if s.busy {
+		return workload.Never
+	}
+	return min(rising, s.attack(now))
+}
+
+// attack does what the schedule says.
+func (s *saboteur) attack(now time.Duration) time.Duration {
 	if s.current != nil {
-		if heal := s.current.until; s.running && now < heal {
+		if heal := s.offset + s.current.planned.HealAt; s.running && now < heal {
 			if now < s.current.acts {
 				return min(heal, s.current.acts)
 			}
@@ -125,7 +200,7 @@ func (s *saboteur) act(now time.Duration) time.Duration {
 func (s *saboteur) install(planned nemesis.Planned) {
 	fault := s.faults[planned.Fault]
 	// Each fault draws its targets from a stream of its own, so that one more retry moves no other's.
-	targets := stream(s.loop.options.Seed, fmt.Sprint("targets of fault ", planned.ID))
+	targets := stream(planned.Seed, fmt.Sprint("targets of fault ", planned.ID))
 	var installed nemesis.Installed
 	var outcome nemesis.Outcome
 	s.busy = true
@@ -139,7 +214,7 @@ func (s *saboteur) install(planned nemesis.Planned) {
 			outcome = nemesis.Outcome{Result: nemesis.ResultIndeterminate, Reason: i.Err.Error()}
 		}
 		if outcome.Result == nemesis.ResultSkipped {
-			if at, ok := planned.Retry(i.End - s.offset); ok {
+			if at, ok := planned.Retry(i.End - s.offset); ok || s.recipe != nil {
 				s.retryAt = s.offset + at
 				return
 			}
@@ -148,12 +223,13 @@ func (s *saboteur) install(planned nemesis.Planned) {
 		s.retryAt = 0
 		if installed != nil && outcome.Result != nemesis.ResultSkipped {
 			// A busy machine may need a part of the window for the proof: at least half of it is left.
-			until := max(s.offset+planned.HealAt, i.End+(planned.HealAt-planned.At)/2)
-			s.current = &attack{planned: planned, installed: installed, targets: outcome.Targets, until: until}
+			planned.HealAt = max(planned.HealAt, i.End-s.offset+(planned.HealAt-planned.At)/2)
+			s.current = &attack{planned: planned, installed: installed, targets: outcome.Targets}
 			s.tries, s.healAt = 0, 0
 			s.current.rest(i.End)
 		}
-		s.record(nemesis.Event{ID: planned.ID, Fault: planned.Fault, Phase: nemesis.Install, Start: i.Start, End: i.End, Outcome: outcome})
+		s.follow(i.End)
+		s.record(nemesis.Event{ID: planned.ID, Fault: planned.Fault, Seed: &planned.Seed, Phase: nemesis.Install, Start: i.Start, End: i.End, Outcome: outcome})
 	})
 }
 
@@ -193,8 +269,9 @@ func (s *saboteur) heal() {
 			outcome.Targets = attack.targets
 		}
 		s.current = nil
+		s.follow(i.End)
 		s.record(nemesis.Event{
-			ID: attack.planned.ID, Fault: attack.planned.Fault, Phase: nemesis.Heal, Start: i.Start, End: i.End, Outcome: outcome,
+			ID: attack.planned.ID, Fault: attack.planned.Fault, Seed: &attack.planned.Seed, Phase: nemesis.Heal, Start: i.Start, End: i.End, Outcome: outcome,
 		})
 		if outcome.Result != nemesis.ResultHealed {
 			s.loop.problem("%s could not be healed: %s.", attack.planned.Fault, outcome.Reason)
@@ -202,7 +279,7 @@ func (s *saboteur) heal() {
 	})
 }
 
-// repair starts the nodes that are dead although nothing is in force.
+// repair starts those of the nodes that are dead although nothing is in force; nil stands for all that there are.
 func (s *saboteur) repair(nodes []string) {
 	s.busy = true
 	s.loop.world.Inject(func(ctx context.Context, c cluster.Cluster, _ nemesis.View) error {
@@ -210,7 +287,10 @@ func (s *saboteur) repair(nodes []string) {
 		if !ok {
 			return nil
 		}
-		for _, node := range nodes {
+		for _, node := range names(c) {
+			if nodes != nil && !slices.Contains(nodes, node) {
+				continue
+			}
 			state, err := killer.Process(ctx, node)
 			if err != nil {
 				return fmt.Errorf("process of %s: %w", node, err)

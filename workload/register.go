@@ -17,6 +17,7 @@ type RegisterOptions struct {
 	Concurrency int           // logical clients, each with at most one operation in flight; default 10
 	Until       time.Duration // nothing is invoked from then on, since the run began; default Never
 	Keys        int           // keys in use at a time; default 5
+	KeyPrefix   string        // that all keys begin with; default "k"
 	OpsPerKey   int           // after which a key is retired; default 200
 	OpenPerKey  int           // writes and cas of unknown outcome that a key may gather; default 3
 }
@@ -33,6 +34,9 @@ func (o RegisterOptions) withDefaults() RegisterOptions {
 	}
 	if o.Keys <= 0 {
 		o.Keys = 5
+	}
+	if o.KeyPrefix == "" {
+		o.KeyPrefix = "k"
 	}
 	if o.OpsPerKey <= 0 {
 		o.OpsPerKey = 200
@@ -52,10 +56,9 @@ const (
 // A cas mostly expects the value last known, on a key that nobody else is changing, so that most of
 // them succeed; the rest are races and refusals, which are evidence too.
 const (
-	quietKeyPercent   = 80
-	latestPercent     = 90
-	rememberedPerKey  = 4
-	registerKeyPrefix = "k"
+	quietKeyPercent  = 80
+	latestPercent    = 90
+	rememberedPerKey = 4
 )
 
 // Registers reads, writes and compares-and-sets registers. A written value is never written again to
@@ -67,7 +70,7 @@ type Registers struct {
 	random  *rand.Rand
 	slots   *slots
 	next    time.Duration // nothing before
-	all     []*register   // in the order of their creation; "k1" first
+	all     []*register   // in the order of their creation
 	active  []*register
 	byKey   map[string]*register
 }
@@ -99,7 +102,7 @@ func NewRegisters(options RegisterOptions) *Registers {
 }
 
 func (g *Registers) create() *register {
-	r := &register{key: fmt.Sprintf("%s%d", registerKeyPrefix, len(g.all)+1)}
+	r := &register{key: fmt.Sprintf("%s%d", g.options.KeyPrefix, len(g.all)+1)}
 	g.all = append(g.all, r)
 	g.byKey[r.key] = r
 	return r
@@ -212,6 +215,9 @@ func (g *Registers) expect(r *register) history.Int {
 	}
 	return r.known[g.random.IntN(len(r.known))]
 }
+
+// Ask implements Generator.
+func (g *Registers) Ask(nodes []string) { g.slots.ask(nodes) }
 
 // Completed implements Generator.
 func (g *Registers) Completed(e history.Event) {

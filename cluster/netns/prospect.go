@@ -12,9 +12,9 @@ import (
 // Prospect is a cluster of that many nodes that nobody has started: it can be asked what it could do, as
 // nemesis.Fault.Check does, and nothing else. What the kernel can is tried when it is first asked for.
 func Prospect(ctx context.Context, nodes int) cluster.Cluster {
-	c := &local{options: cluster.Options{Nodes: nodes}, nodes: map[string]*node{}}
+	c := &local{options: cluster.Options{Nodes: nodes}}
 	for i := range nodes {
-		c.order = append(c.order, cluster.Node{ID: fmt.Sprintf("n%d", i+1)})
+		c.nodes = append(c.nodes, &node{id: fmt.Sprintf("n%d", i+1), port: &port{}})
 	}
 	tried := sync.OnceValues(func() ([]cluster.Capability, error) {
 		if !Inside() {

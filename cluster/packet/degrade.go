@@ -23,7 +23,7 @@ func endOf(d cluster.Disturbance) end {
 
 // Degrades implements cluster.Degrader.
 func (n *Network) Degrades(ctx context.Context, d cluster.Disturbance) error {
-	for _, m := range n.members {
+	for _, m := range n.current() {
 		features, err := m.Features(ctx)
 		if err != nil {
 			return err
@@ -76,10 +76,11 @@ const (
 // Measure implements cluster.Degrader. What goes to one receiver is sent by one sender after the other, so that no
 // socket overflows and damage is that of one link; what takes time and hardly any datagrams is measured on all at once.
 func (n *Network) Measure(ctx context.Context, links []cluster.Link, d cluster.Disturbance, datagrams int) ([]cluster.Measurement, error) {
+	members := n.current()
 	found := make([]cluster.Measurement, len(links))
 	into := map[string][]int{}
 	for i, l := range links {
-		if err := n.check(l); err != nil {
+		if err := check(members, l); err != nil {
 			return nil, err
 		}
 		lane := l.To
@@ -93,9 +94,9 @@ func (n *Network) Measure(ctx context.Context, links []cluster.Link, d cluster.D
 		group.Go(func() (err error) {
 			for _, i := range lane {
 				if d == cluster.Silence || d == cluster.Refuse {
-					found[i], err = n.converse(ctx, links[i])
+					found[i], err = converse(ctx, members, links[i])
 				} else {
-					found[i], err = n.measure(ctx, links[i], d, datagrams)
+					found[i], err = n.measure(ctx, members, links[i], d, datagrams)
 				}
 				if err != nil {
 					return fmt.Errorf("measure %s: %w", links[i], err)
@@ -110,9 +111,9 @@ func (n *Network) Measure(ctx context.Context, links []cluster.Link, d cluster.D
 	return found, nil
 }
 
-func (n *Network) measure(ctx context.Context, l cluster.Link, d cluster.Disturbance, datagrams int) (cluster.Measurement, error) {
+func (n *Network) measure(ctx context.Context, members map[string]Member, l cluster.Link, d cluster.Disturbance, datagrams int) (cluster.Measurement, error) {
 	m := cluster.Measurement{Link: l, Sent: datagrams}
-	from, to := n.members[l.From], n.members[l.To]
+	from, to := members[l.From], members[l.To]
 	damagedBefore := 0
 	if d == cluster.Corrupt {
 		var err error
@@ -165,10 +166,10 @@ func (n *Network) measure(ctx context.Context, l cluster.Link, d cluster.Disturb
 }
 
 // converse tries the connection that stands, if any does, and a new one.
-func (n *Network) converse(ctx context.Context, l cluster.Link) (m cluster.Measurement, err error) {
+func converse(ctx context.Context, members map[string]Member, l cluster.Link) (m cluster.Measurement, err error) {
 	m.Link = l
 	begun := time.Now()
-	from, to := n.members[l.From], n.members[l.To].Address
+	from, to := members[l.From], members[l.To].Address
 	if m.Standing, err = from.Talk(ctx, to, false); err != nil {
 		return m, err
 	}

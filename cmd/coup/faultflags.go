@@ -37,8 +37,9 @@ type choice struct {
 // keptFile is the name under which a run's folder keeps the file.
 const keptFile = "faults.toml"
 
-// choose reads the flags. The error is a usageError.
-func (f *faultFlags) choose() (c choice, err error) {
+// choose reads the flags, of a run in the simulator or elsewhere: there a word that is the name of a family of faults as
+// well as of a trouble, such as membership, means the family. The error is a usageError.
+func (f *faultFlags) choose(simulation bool) (c choice, err error) {
 	flag, list := "--faults", f.list
 	if f.file != "" {
 		if f.list != everyFault {
@@ -54,7 +55,7 @@ func (f *faultFlags) choose() (c choice, err error) {
 	}
 	c.list = list
 	var faults string
-	if faults, c.troubles, c.named, err = splitTroubles(list); err == nil {
+	if faults, c.troubles, c.named, err = splitTroubles(list, simulation); err == nil {
 		c.selection, err = nemesis.Choose(faults)
 	}
 	if err != nil {
@@ -83,6 +84,13 @@ func spell(faults []nemesis.Fault, troubles []string) string {
 	return strings.Join(words, ",")
 }
 
+// leftOut says what was left out.
+func (t *terminal) leftOut(left []nemesis.LeftOut) {
+	for _, line := range explain(left) {
+		t.Printf("%s", t.paragraph(line))
+	}
+}
+
 // explain tells what was left out and why, a line for each reason.
 func explain(left []nemesis.LeftOut) (lines []string) {
 	names := map[string][]string{}
@@ -103,14 +111,14 @@ func explain(left []nemesis.LeftOut) (lines []string) {
 
 // splitTroubles takes the simulator's own troubles out of a list of faults. What is left, package nemesis knows. "all"
 // means all of both, and named tells what was asked for by its own name.
-func splitTroubles(list string) (faults string, troubles, named []string, err error) {
+func splitTroubles(list string, simulation bool) (faults string, troubles, named []string, err error) {
 	var left, away []string
 	for _, word := range strings.Split(list, ",") {
 		word = strings.TrimSpace(word)
 		name, taken := strings.CutPrefix(word, "-")
 		bare, _, adorned := strings.Cut(strings.ReplaceAll(name, "=", ":"), ":")
 		switch {
-		case !slices.Contains(sim.Troubles(), bare):
+		case !slices.Contains(sim.Troubles(), bare), !simulation && nemesis.IsGroup(bare):
 			if word == "all" {
 				troubles = append(troubles, sim.Troubles()...)
 			}

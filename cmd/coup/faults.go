@@ -110,7 +110,7 @@ func describeFaults(ctx context.Context, environments []string, nodes int) []fau
 		}
 	}
 	var infos []faultInfo
-	for _, f := range nemesis.All() {
+	for _, f := range nemesis.Every() {
 		info := faultInfo{
 			Name: f.Name(), Groups: nemesis.GroupsOf(f), Does: f.Summary(), KeepsQuorum: f.KeepsQuorum(), In: map[string]faultPossible{},
 		}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
@@ -24,6 +25,10 @@ type runFlags struct {
 	environment string
 	seed        string
 	faults      faultFlags
+	write       string            // a page, of a recipe
+	chosen      choice            // of faults
+	drawn       []nemesis.Fault   // of those, the ones that can be had
+	left        []nemesis.LeftOut // the others
 }
 
 func newRun() *cobra.Command { return newRunFlags().command() }
@@ -43,10 +48,19 @@ last time, check the history, and answer with a verdict and the evidence.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
 	}
+	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
+		if strings.HasSuffix(err.Error(), "--recipe") {
+			_, none := nemesis.FindRecipe("")
+			return fmt.Errorf("%w: %w", err, none)
+		}
+		return err
+	})
 	flags := cmd.Flags()
 	f.bindCommon(flags)
 	o := &f.options
 	f.faults.bind(flags)
+	flags.StringVar(&o.Recipe, "recipe", "", "a fixed schedule in place of faults that are drawn: "+recipeList())
+	flags.StringVar(&f.write, "write", "", "with --recipe: page to write its figures into, between its markers")
 	flags.IntVar(&o.Nodes, "nodes", o.Nodes, "nodes in the cluster")
 	flags.DurationVar(&o.Duration, "duration", o.Duration, "how long the workload lasts, warm-up included")
 	flags.DurationVar(&o.WarmUp, "warm-up", o.WarmUp, "how long it lasts before the first fault")
@@ -75,21 +89,14 @@ func (f *runFlags) bindCommon(flags *pflag.FlagSet) {
 // run does a whole run and ends with the exit code of its verdict. Everything that can be refused is
 // refused before anything is started.
 func (f *runFlags) run(cmd *cobra.Command) error {
-	o := &f.options
-	chosen, err := f.faults.choose()
+	err := f.parse(cmd)
 	if err != nil {
 		return err
-	}
-	if o.Seed, err = parseSeed(f.seed); err != nil {
-		return err
-	}
-	if err := o.Validate(nil); err != nil {
-		return &usageError{err}
 	}
 	// A binary that is no good is told before an engine is asked for; that there is none, only where
 	// one is needed.
 	if cmd.Flags().Changed("raftnode") && f.environment != simulated {
-		if o.Binary, err = nodeBinary(o.Binary); err != nil {
+		if f.options.Binary, err = nodeBinary(f.options.Binary); err != nil {
 			return &usageError{err}
 		}
 	}
@@ -97,60 +104,82 @@ func (f *runFlags) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	if environment.name == simulated {
-		err = f.simulated(cmd, chosen.troubles)
+	if err := f.fit(cmd, environment); err != nil {
+		return err
+	}
+	f.options.Repeat = f.repeat(cmd, environment.name)
+	if err := f.enter(environment); err != nil {
+		return err
+	}
+	t := newTerminal(os.Stdout)
+	t.header(cmd, f.options, environment.why)
+	t.leftOut(f.left)
+	return f.play(cmd, environment, t)
+}
+
+// parse makes options of the flags. What is wrong in every environment is refused.
+func (f *runFlags) parse(cmd *cobra.Command) (err error) {
+	o := &f.options
+	if err := f.readFaults(cmd); err != nil {
+		return &usageError{err}
+	}
+	if o.Seed, err = parseSeed(f.seed); err != nil {
+		return err
+	}
+	if err := o.Validate(f.drawn); err != nil {
+		return &usageError{err}
+	}
+	return nil
+}
+
+// fit takes those faults that can be had in an environment, and makes room for them.
+func (f *runFlags) fit(cmd *cobra.Command, e environment) error {
+	o := &f.options
+	if o.Recipe == "" {
+		var err error
+		if f.chosen, err = f.faults.choose(e.name == simulated); err != nil {
+			return err
+		}
+	}
+	var err error
+	if e.name == simulated {
+		err = f.simulated(cmd, f.chosen.troubles)
 	} else {
-		err = f.inReality(environment.name, chosen.named)
+		err = f.inReality(e.name, f.chosen.named)
 	}
 	if err != nil {
 		return &usageError{err}
 	}
-	faults, left, err := chosen.on(environment.prospect(cmd.Context(), o.Nodes))
-	if err != nil {
-		return err
+	if o.Recipe == "" {
+		if f.drawn, f.left, err = f.chosen.on(e.prospect(cmd.Context(), o.Nodes)); err != nil {
+			return err
+		}
+		o.Fit(f.drawn, cmd.Name() != "run" || cmd.Flags().Changed("duration"), cmd.Flags().Changed("interval"))
 	}
 	o.Faults = []string{}
-	for _, fault := range faults {
+	for _, fault := range f.drawn {
 		o.Faults = append(o.Faults, nemesis.Spell(fault))
 	}
-	o.Fit(faults, cmd.Name() != "run" || cmd.Flags().Changed("duration"), cmd.Flags().Changed("interval"))
-	if err := o.Validate(faults); err != nil {
+	if err := o.Validate(f.drawn); err != nil {
 		return &usageError{err}
 	}
-	if err := o.Writable(); err != nil {
-		return &usageError{err}
-	}
-	if err := environment.enter(); err != nil {
-		return err
-	}
-	o.Environment = environment.name
-	instead := "" // of what was typed, which means something else elsewhere
-	if chosen.file != nil || len(left) > 0 {
-		instead = spell(faults, o.Trouble)
-	}
-	o.Repeat = repeat(cmd, o.Environment, o.Seed, instead)
+	return nil
+}
 
-	t := newTerminal(os.Stdout)
-	t.header(cmd, *o, environment.why)
-	for _, line := range explain(left) {
-		t.Printf("%s", t.paragraph(line))
+// enter makes sure that the run can be kept, and goes where its nodes will be.
+func (f *runFlags) enter(e environment) error {
+	if err := f.options.Writable(); err != nil {
+		return &usageError{err}
 	}
+	f.options.Environment = e.name
+	return e.enter()
+}
+
+// play does the run, tells what came of it, and ends with the exit code of its verdict.
+func (f *runFlags) play(cmd *cobra.Command, e environment, t *terminal) error {
 	gentle, hurried, release := interrupts(cmd.Context(), t)
 	defer release()
-	setup := runner.Setup{
-		Options: *o, Faults: faults, Start: environment.start, Observer: t, Command: os.Args, Version: version.Self(),
-	}
-	if chosen.file != nil {
-		setup.Keep = map[string][]byte{keptFile: chosen.file}
-	}
-	var actions actionFile
-	if environment.name == simulated {
-		setup.Simulate = func(dir string) (runner.Simulation, error) { return f.world(dir, &actions) }
-	}
-	conclusion, err := runner.Run(gentle, hurried, setup)
-	if kept := actions.close(); err == nil && kept != nil {
-		err = fmt.Errorf("the action log: %w", kept)
-	}
+	conclusion, err := f.conclude(gentle, hurried, e, t)
 	if err != nil {
 		var option *runner.OptionError
 		if errors.As(err, &option) {
@@ -158,11 +187,35 @@ func (f *runFlags) run(cmd *cobra.Command) error {
 		}
 		return err
 	}
-	t.conclude(conclusion, *o)
+	t.conclude(conclusion, f.options)
+	if f.write != "" {
+		if err := writeRecipe(f.write, f.options, conclusion.Report); err != nil {
+			return err
+		}
+	}
 	if code := conclusion.Report.Verdict.ExitCode(); code != 0 {
 		return exitCode(code)
 	}
 	return nil
+}
+
+// conclude does the run.
+func (f *runFlags) conclude(gentle, hurried context.Context, e environment, observer runner.Observer) (runner.Conclusion, error) {
+	setup := runner.Setup{
+		Options: f.options, Faults: f.drawn, Start: e.start, Observer: observer, Command: os.Args, Version: version.Self(),
+	}
+	if f.chosen.file != nil {
+		setup.Keep = map[string][]byte{keptFile: f.chosen.file}
+	}
+	var actions actionFile
+	if e.name == simulated {
+		setup.Simulate = func(dir string) (runner.Simulation, error) { return f.world(dir, &actions) }
+	}
+	conclusion, err := runner.Run(gentle, hurried, setup)
+	if kept := actions.close(); err == nil && kept != nil {
+		err = fmt.Errorf("the action log: %w", kept)
+	}
+	return conclusion, err
 }
 
 // world makes the world of a simulated run.
@@ -178,6 +231,9 @@ func (f *runFlags) world(dir string, actions *actionFile) (runner.Simulation, er
 
 // simulated makes the options those of a simulated run, and refuses what makes no sense there.
 func (f *runFlags) simulated(cmd *cobra.Command, troubles []string) error {
+	if f.options.Recipe != "" {
+		return fmt.Errorf("--recipe: %s needs nodes that are stopped and that come and go: use --env docker or netns", f.options.Recipe)
+	}
 	for _, flag := range []string{"raftnode", "node-flag", "lose-unsynced"} {
 		if cmd.Flags().Changed(flag) {
 			return fmt.Errorf("--%s: there is no raftnode process in sim: leave it out, or use --env docker or netns", flag)
@@ -214,6 +270,15 @@ func parseSeed(text string) (uint64, error) {
 		return 0, &usageError{fmt.Errorf("--seed: %q is no number from 0 to 2^64-1", text)}
 	}
 	return seed, nil
+}
+
+// repeat is the command line that runs the same again. What means something else elsewhere is spelled out.
+func (f *runFlags) repeat(cmd *cobra.Command, environment string) string {
+	faults := ""
+	if f.chosen.file != nil || len(f.left) > 0 {
+		faults = spell(f.drawn, f.options.Trouble)
+	}
+	return repeat(cmd, environment, f.options.Seed, faults)
 }
 
 // repeat is the command line that runs the same again, with these faults unless that is empty.

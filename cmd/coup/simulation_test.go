@@ -26,7 +26,7 @@ func TestSplitTroubles(t *testing.T) {
 		"all,-disk":             {"all", slices.DeleteFunc(sim.Troubles(), func(t string) bool { return t == "disk" }), nil},
 		"kill-leader,partition": {"kill-leader,partition", nil, nil},
 	} {
-		faults, troubles, named, err := splitTroubles(list)
+		faults, troubles, named, err := splitTroubles(list, true)
 		require.NoError(t, err)
 		require.Equal(t, want.faults, faults, list)
 		require.ElementsMatch(t, want.troubles, troubles, list)
@@ -36,7 +36,7 @@ func TestSplitTroubles(t *testing.T) {
 
 func TestTroublesTakeNothing(t *testing.T) {
 	for _, list := range []string{"disk=5%", "disk:2", "-disk", "disk,-disk", "split,-messages"} {
-		_, _, _, err := splitTroubles(list)
+		_, _, _, err := splitTroubles(list, true)
 		require.Error(t, err, list)
 	}
 }
@@ -61,7 +61,7 @@ func TestTheCommandOfARunIsThatRun(t *testing.T) {
 		var err error
 		got.Seed, err = parseSeed(f.seed)
 		require.NoError(t, err)
-		chosen, err := f.faults.choose()
+		chosen, err := f.faults.choose(true)
 		require.NoError(t, err)
 		require.Equal(t, spell(run.Faults, nil), spell(chosen.selection.Faults(), nil))
 		require.ElementsMatch(t, run.Options.Trouble, chosen.troubles)
@@ -97,4 +97,17 @@ func TestJudgeSweep(t *testing.T) {
 		require.Equal(t, c.want, verdict, c.name)
 		require.Equal(t, c.want == checker.Pass, len(reasons) == 0, c.name)
 	}
+}
+
+// Catches a word that is a family of faults where nodes are real, and is taken for the simulator's trouble there.
+func TestFamiliesOfFaultsOnRealNodes(t *testing.T) {
+	f := faultFlags{list: "kill-leader,membership,disk"}
+	real, err := f.choose(false)
+	require.NoError(t, err)
+	require.Equal(t, []string{"disk"}, real.named)
+	require.Equal(t, "kill-leader,grow,shrink,swap,remove-leader,demote,replace,readd,island", spell(real.selection.Faults(), nil))
+	simulation, err := f.choose(true)
+	require.NoError(t, err)
+	require.Equal(t, []string{"membership", "disk"}, simulation.named)
+	require.Equal(t, "kill-leader", spell(simulation.selection.Faults(), nil))
 }

@@ -86,7 +86,7 @@ func (f *sweepFlags) parse() (everything bool, err error) {
 	if failed[0] != nil || failed[1] != nil || o.MinNodes < 3 || o.MaxNodes > 25 || o.MinNodes > o.MaxNodes {
 		return refuse("nodes", "%q: it must be a number from 3 to 25, or two such with a dash between", f.nodes)
 	}
-	chosen, err := f.choose.choose()
+	chosen, err := f.choose.choose(true)
 	if err != nil {
 		return false, err
 	}

@@ -22,6 +22,7 @@ import (
 	"coup/raftnode/bus"
 	"coup/raftnode/raft"
 	"coup/raftnode/replica"
+	"coup/raftnode/server"
 )
 
 // flags are the command line as it was given.
@@ -81,8 +82,8 @@ func (f *flags) register(s *pflag.FlagSet) {
 	s.StringVar(&f.listenHTTP, "listen-http", ":4100", "address of the HTTP API")
 	s.StringVar(&f.listenBus, "listen-bus", ":4200", "address of the message bus, for peers")
 	s.StringVar(&f.listenGossip, "listen-gossip", ":4300", "address of the gossip, TCP and UDP, for peers")
-	s.DurationVar(&f.tick, "tick", 50*time.Millisecond, "unit of the replica's time")
-	s.IntVar(&f.electionTicks, "election-ticks", 10, "a follower campaigns after N to 2N-1 ticks of silence")
+	s.DurationVar(&f.tick, "tick", server.DefaultTick, "unit of the replica's time")
+	s.IntVar(&f.electionTicks, "election-ticks", raft.DefaultElectionTicks, "a follower campaigns after N to 2N-1 ticks of silence")
 	s.IntVar(&f.heartbeatTicks, "heartbeat-ticks", 2, "ticks between a leader's heartbeats")
 	s.DurationVar(&f.requestTimeout, "request-timeout", 4*time.Second, "how long a client's request may wait")
 	s.IntVar(&f.maxLeaderTicks, "max-leader-ticks", 0, "a leader's reign ends after N ticks; 0 is never")

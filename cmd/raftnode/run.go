@@ -146,6 +146,9 @@ func run(ctx context.Context, s settings) (err error) {
 	case <-ctx.Done():
 	}
 	s.log.Info("node stops")
+	if err := handOver(api); err != nil {
+		s.log.Warn("leadership was not handed over", "error", err)
+	}
 	err = stop()
 	stopLoop()
 	<-turned
@@ -155,6 +158,13 @@ func run(ctx context.Context, s settings) (err error) {
 	default:
 	}
 	return errors.Join(err, messages.Close(), g.Close(), db.Close())
+}
+
+// handOver has another lead before this node stops. A transfer is given up by itself, after an election time-out.
+func handOver(api *server.Server) error {
+	ctx, cancel := context.WithTimeout(context.Background(), graceful)
+	defer cancel()
+	return api.HandOver(ctx)
 }
 
 // openStore opens the directory of a node, which must be its own.

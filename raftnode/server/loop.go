@@ -25,6 +25,7 @@ type Replica interface {
 	Read(key string, how replica.Consistency, done func(replica.Result, error))
 	Change(changes []confchange.Change, done func(replica.Result, error))
 	Transfer(to raft.NodeID) error
+	HandOver() error
 	StepDown() error
 	TakeSnapshot() error
 	Stale(key string) replica.Result
@@ -123,6 +124,9 @@ type Ticks struct {
 	C      <-chan time.Time // wakes the loop
 	Passed func() int       // how many ticks have passed since the start; it never falls
 }
+
+// DefaultTick is the unit of a node's time where nobody chose another.
+const DefaultTick = 50 * time.Millisecond
 
 // Every is a tick each d from now on. Stop ends it.
 func Every(d time.Duration) (t Ticks, stop func()) {

@@ -190,7 +190,7 @@ func (r *running) startNodes(ctx context.Context) *nodes {
 	if !r.fit() {
 		return nil
 	}
-	nodes, err := newNodes(c)
+	nodes, err := newNodes(c, r.Options.API)
 	if err != nil {
 		r.problem("The nodes cannot be reached: %v.", err)
 		return nil

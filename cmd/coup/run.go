@@ -70,6 +70,7 @@ last time, check the history, and answer with a verdict and the evidence.`,
 	flags.DurationVar(&o.Interval, "interval", o.Interval, "from one fault to the next, on average")
 	flags.DurationVar(&o.Window, "window", o.Window, "how long a fault is in force, on average; 0 for what suits the interval")
 	flags.DurationVar(&o.OpTimeout, "op-timeout", o.OpTimeout, "how long a client waits for an answer")
+	flags.StringVar(&o.API, "api", o.API, "by which API clients ask nodes: http or grpc")
 	flags.BoolVar(&o.LoseUnsynced, "lose-unsynced", o.LoseUnsynced, "what a node has not synced dies with its process")
 	flags.StringVar(&o.Name, "name", o.Name, "name of the run's folder in the results folder")
 	flags.StringVar(&o.Store, "store", "", "in sim: what nodes keep their logs in, memory or pebble; memory when not given")
@@ -234,7 +235,7 @@ func (f *runFlags) simulated(cmd *cobra.Command, troubles []string) error {
 	if f.options.Recipe != "" {
 		return fmt.Errorf("--recipe: %s needs nodes that are stopped and that come and go: use --env docker or netns", f.options.Recipe)
 	}
-	for _, flag := range []string{"raftnode", "node-flag", "lose-unsynced"} {
+	for _, flag := range []string{"raftnode", "node-flag", "lose-unsynced", "api"} {
 		if cmd.Flags().Changed(flag) {
 			return fmt.Errorf("--%s: there is no raftnode process in sim: leave it out, or use --env docker or netns", flag)
 		}

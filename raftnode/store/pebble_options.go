@@ -15,7 +15,7 @@ func (p *Pebble) options(fs vfs.FS, logger *slog.Logger) *pebble.Options {
 		FS:                 fs,
 		FormatMajorVersion: pebble.FormatValueSeparation,
 		Logger:             pebbleLogger{logger},
-		MemTableSize:       8 << 20,
+		MemTableSize:       4 << 20,
 		CacheSize:          8 << 20,
 		MaxOpenFiles:       128,
 		EventListener: &pebble.EventListener{

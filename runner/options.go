@@ -172,7 +172,13 @@ func (o *Options) Fit(faults []nemesis.Fault, durationChosen, intervalChosen boo
 			least = minInterval
 		}
 		each := ((o.Duration - o.WarmUp) / time.Duration(slots)).Truncate(50 * time.Millisecond)
-		o.Interval = min(o.Interval, max(each, least, o.Window+time.Second))
+		if short := max(each, least, o.Window+time.Second); short < o.Interval {
+			o.Interval = short
+			if o.Window == 0 {
+				// The shorter it is, the more of it goes to the election.
+				o.Window = (short * 7 / 10).Truncate(50 * time.Millisecond)
+			}
+		}
 	}
 	if !durationChosen {
 		o.Duration = max(o.Duration, o.WarmUp+time.Duration(slots)*o.Interval)

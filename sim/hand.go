@@ -410,7 +410,7 @@ func (h *Hand) Release() {
 	h.released = true
 	w.trouble.latency, w.trouble.quick = 2*time.Millisecond, time.Millisecond
 	for _, f := range h.flights {
-		w.carry(f.letter)
+		w.carry(f.letter, fate{})
 	}
 	h.flights = nil
 	for _, n := range w.nodes {

@@ -19,6 +19,8 @@ type etcd struct {
 
 func (etcd) name() string { return "etcd" }
 
+func (e etcd) program() string { return e.binary }
+
 // etcdVersion is what this program was linked with; the server is of the same module version.
 func etcdVersion() string {
 	if info, ok := debug.ReadBuildInfo(); ok {

@@ -55,7 +55,9 @@ type options struct {
 	raftnode, etcd, dir, write string
 	nodes, clients             []int
 	operations                 []string
-	rounds, etcdConnections    int
+	rounds                     int
+	ours, etcdConnections      int // connections
+	only                       []string
 	load                       load
 	kills                      int
 	idle                       time.Duration
@@ -89,14 +91,16 @@ nodes use. Both have their own settings, and sync every write to disk on a major
 	flags.StringVar(&o.dir, "dir", os.TempDir(), "where the nodes' folders are made, and removed at the end")
 	flags.StringVar(&o.write, "write", "", "page to write the tables into, between its markers")
 	flags.IntSliceVar(&o.nodes, "nodes", []int{3, 5}, "sizes of the clusters; the death of a leader and idle nodes are measured with the last")
-	flags.IntSliceVar(&o.clients, "clients", []int{1, 32, 64, 256}, "numbers of clients, each with one operation at a time; none to leave out the load")
-	flags.IntVar(&o.etcdConnections, "etcd-connections", 16, "connections that etcd's clients share, since gRPC carries many requests at a time; 0 for one each, as raftnode's have")
+	flags.IntSliceVar(&o.clients, "clients", []int{1, 64, 256}, "numbers of clients, each with one operation at a time; none to leave out the load")
+	flags.IntVar(&o.ours, "connections", 16, "connections that raftnode's clients share by gRPC, which carries many requests at a time")
+	flags.IntVar(&o.etcdConnections, "etcd-connections", 16, "connections that etcd's clients share; 0 for one each, as raftnode's have by HTTP")
+	flags.StringSliceVar(&o.only, "products", []string{"raftnode", "HTTP", "etcd"}, "what is measured: raftnode by gRPC, raftnode by HTTP, etcd")
 	flags.StringSliceVar(&o.operations, "operations", []string{write, read}, "what clients do: write, read")
 	flags.IntVar(&o.rounds, "rounds", 2, "how often raftnode and etcd take turns; the rounds of a cell are added")
 	flags.DurationVar(&o.load.duration, "duration", o.load.duration, "how long a cell is measured in each round")
 	flags.IntVar(&o.load.keys, "keys", o.load.keys, "how many keys there are, all written beforehand")
 	flags.IntVar(&o.load.valueSize, "value-size", o.load.valueSize, "bytes in a value")
-	flags.IntVar(&o.kills, "kills", 5, "leaders of each that are killed; 0 for none")
+	flags.IntVar(&o.kills, "kills", 30, "leaders of each that are killed; 0 for none")
 	flags.DurationVar(&o.idle, "idle", 20*time.Second, "how long idle nodes are measured; 0 for not at all")
 	return cmd
 }
@@ -114,6 +118,8 @@ func (o *options) check() error {
 		{"nodes", len(o.nodes) > 0 && within(o.nodes, 1, 9), "a list of numbers from 1 to 9"},
 		{"nodes", o.kills == 0 || o.nodes[len(o.nodes)-1] >= 3, "at least 3 at its end, or --kills 0"},
 		{"clients", within(o.clients, 1, 1000), "a list of numbers from 1 to 1000"},
+		{"connections", o.ours >= 1 && o.ours <= 1000, "from 1 to 1000"},
+		{"products", len(o.only) > 0 && !slices.ContainsFunc(o.only, func(s string) bool { return s != "raftnode" && s != "HTTP" && s != "etcd" }), "a list of raftnode, HTTP and etcd"},
 		{"etcd-connections", o.etcdConnections >= 0 && o.etcdConnections <= 1000, "from 0 to 1000"},
 		{"operations", len(o.operations) > 0 && !slices.ContainsFunc(o.operations, func(s string) bool { return s != write && s != read }), "a list of write and read"},
 		{"rounds", o.rounds >= 1 && o.rounds <= 100, "from 1 to 100"},
@@ -152,6 +158,16 @@ func (o *options) check() error {
 	return nil
 }
 
+// products are those that were asked for.
+func (o options) products() (chosen []product) {
+	for _, p := range []product{raftnode{o.raftnode, "grpc", o.ours}, raftnode{o.raftnode, "http", 0}, etcd{o.etcd, o.etcdConnections}} {
+		if slices.Contains(o.only, p.name()) {
+			chosen = append(chosen, p)
+		}
+	}
+	return chosen
+}
+
 func run(ctx context.Context, o options) (err error) {
 	if err := removeLeftovers(o.dir); err != nil {
 		return err
@@ -167,7 +183,7 @@ func run(ctx context.Context, o options) (err error) {
 	}
 	begun := time.Now()
 	m := &measurer{
-		options: o, dir: dir, products: []product{raftnode{o.raftnode}, etcd{o.etcd, o.etcdConnections}},
+		options: o, dir: dir, products: o.products(),
 		say: func(format string, a ...any) { fmt.Printf(format+"\n", a...) },
 	}
 	if err := m.all(ctx); err != nil {

@@ -99,8 +99,20 @@ func (m *measurer) round(ctx context.Context, c *cluster) error {
 
 func (m *measurer) largest() int { return m.nodes[len(m.nodes)-1] }
 
-func (m *measurer) atRest(ctx context.Context) error {
+// distinct are the products whose nodes differ, however they are asked.
+func (m *measurer) distinct() (all []product) {
+	seen := make(map[string]bool)
 	for _, p := range m.products {
+		if program := p.program(); !seen[program] {
+			seen[program] = true
+			all = append(all, p)
+		}
+	}
+	return all
+}
+
+func (m *measurer) atRest(ctx context.Context) error {
+	for _, p := range m.distinct() {
 		err := m.with(ctx, p, m.largest(), func(c *cluster) (err error) {
 			m.idleness[p.name()], err = c.idle(ctx, m.idle)
 			return err
@@ -121,7 +133,7 @@ func (m *measurer) withoutLeader(ctx context.Context) (err error) {
 			err = errors.Join(err, c.close())
 		}
 	}()
-	for _, p := range m.products {
+	for _, p := range m.distinct() {
 		c, err := start(ctx, p, m.largest(), m.dir)
 		if err != nil {
 			return err

@@ -27,6 +27,8 @@ func TestWrongFlagsAreRefused(t *testing.T) {
 		"--value-size 0":        "--value-size",
 		"--kills 31":            "--kills",
 		"--idle 1ms":            "--idle",
+		"--connections 0":       "--connections",
+		"--products zookeeper":  "--products",
 		"--raftnode /none":      "--raftnode",
 		"--etcd /":              "--etcd",
 		"--dir /none":           "--dir",
@@ -61,10 +63,12 @@ func TestAProcessIsMeasured(t *testing.T) {
 		}
 		return err == nil && after > before && after-before <= 64*time.Since(begun)
 	}, 30*time.Second, time.Millisecond)
-	rss, err := residentSet(os.Getpid())
+	rss, own, err := residentSet(os.Getpid())
 	require.NoError(t, err)
 	require.Greater(t, rss, int64(1<<20))
 	require.Less(t, rss, int64(1<<33))
+	require.Less(t, own, rss)
+	require.Greater(t, own, int64(1<<20))
 	_, err = processorTime(1 << 30)
 	require.Error(t, err)
 }
@@ -94,7 +98,7 @@ func TestMedian(t *testing.T) {
 // Rounds are added: a rate is of all rounds, and memory is the most of any.
 func TestRoundsAreAdded(t *testing.T) {
 	round := func(operations int, rss int64) measurement {
-		m := measurement{latency: newHistogram(), took: time.Second, cpu: time.Second, memory: memory{rss, 3 * rss}}
+		m := measurement{latency: newHistogram(), took: time.Second, cpu: time.Second, memory: memory{rss, rss / 2, 3 * rss}}
 		require.NoError(t, m.latency.RecordValues(1000, int64(operations)))
 		return m
 	}
@@ -103,7 +107,7 @@ func TestRoundsAreAdded(t *testing.T) {
 	sum.add(round(300, 5))
 	require.InDelta(t, 200, sum.perSecond(), 0.01)
 	require.InDelta(t, 5000, sum.cpuEach(), 0.01)
-	require.Equal(t, memory{7, 21}, sum.memory)
+	require.Equal(t, memory{7, 3, 21}, sum.memory)
 	require.InDelta(t, 1, inMilliseconds(sum.quantile(99)), 0.01)
 }
 
@@ -112,7 +116,7 @@ func TestClientsShareConnections(t *testing.T) {
 	for _, c := range []struct {
 		p             product
 		clients, want int
-	}{{raftnode{}, 256, 256}, {etcd{shared: 16}, 256, 16}, {etcd{shared: 16}, 3, 3}, {etcd{}, 256, 256}} {
+	}{{raftnode{scheme: "http"}, 256, 256}, {raftnode{scheme: "grpc", shared: 4}, 256, 4}, {etcd{shared: 16}, 256, 16}, {etcd{shared: 16}, 3, 3}, {etcd{}, 256, 256}} {
 		require.Equal(t, c.want, c.p.connections(c.clients))
 	}
 }

@@ -35,21 +35,18 @@ func processorTime(pid int) (time.Duration, error) {
 	return sum, nil
 }
 
-// residentSet is a process's memory, in bytes, files that it maps included.
-func residentSet(pid int) (int64, error) {
+// residentSet is a process's memory, in bytes, files that it maps included; own is what is in no file of that.
+func residentSet(pid int) (all, own int64, err error) {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
-	fields := strings.Fields(string(b))
-	if len(fields) < 2 {
-		return 0, fmt.Errorf("/proc/%d/statm: %q is too short", pid, b)
+	var size, resident, shared int64
+	if _, err := fmt.Sscan(string(b), &size, &resident, &shared); err != nil {
+		return 0, 0, fmt.Errorf("/proc/%d/statm: %w", pid, err)
 	}
-	pages, err := strconv.ParseInt(fields[1], 10, 64)
-	if err != nil {
-		return 0, fmt.Errorf("/proc/%d/statm: %w", pid, err)
-	}
-	return pages * int64(os.Getpagesize()), nil
+	page := int64(os.Getpagesize())
+	return resident * page, (resident - shared) * page, nil
 }
 
 // processorTime is that of all nodes together.
@@ -78,21 +75,23 @@ func (c *cluster) pids() []int {
 // memory is what nodes held at most, in bytes.
 type memory struct {
 	node int64 // one of them
+	own  int64 // likewise, without the files that it maps
 	sum  int64 // all, at one time
 }
 
 func (m memory) or(other memory) memory {
-	return memory{max(m.node, other.node), max(m.sum, other.sum)}
+	return memory{max(m.node, other.node), max(m.own, other.own), max(m.sum, other.sum)}
 }
 
 func (c *cluster) memory() (memory, error) {
 	var m memory
 	for _, pid := range c.pids() {
-		rss, err := residentSet(pid)
+		rss, own, err := residentSet(pid)
 		if err != nil {
 			return memory{}, err
 		}
 		m.node = max(m.node, rss)
+		m.own = max(m.own, own)
 		m.sum += rss
 	}
 	return m, nil

@@ -10,6 +10,8 @@ import (
 // product is a replicated key-value store that can be measured.
 type product interface {
 	name() string
+	// program is the path of what is run.
+	program() string
 	// command is what starts node as one of the first members of a cluster of all, or starts it again.
 	command(node address, all []address) []string
 	// connections is how many connections so many clients share.

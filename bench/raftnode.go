@@ -9,9 +9,20 @@ import (
 )
 
 // raftnode is the node of this repository.
-type raftnode struct{ binary string }
+type raftnode struct {
+	binary string
+	scheme string // how its clients ask: grpc or http
+	shared int    // connections for all clients by gRPC
+}
 
-func (raftnode) name() string { return "raftnode" }
+func (r raftnode) name() string {
+	if r.scheme == "http" {
+		return "HTTP"
+	}
+	return "raftnode"
+}
+
+func (r raftnode) program() string { return r.binary }
 
 func (r raftnode) command(node address, all []address) []string {
 	var peers []string
@@ -22,11 +33,16 @@ func (r raftnode) command(node address, all []address) []string {
 		"--listen-http", node.client(), "--listen-bus", node.peer(), "--listen-gossip", loopback(node.third)}
 }
 
-// connections is one for each client: HTTP/1.1 has one request at a time on a connection.
-func (raftnode) connections(clients int) int { return clients }
+// connections is one for each client by HTTP/1.1, which has one request at a time on a connection.
+func (r raftnode) connections(clients int) int {
+	if r.scheme == "http" {
+		return clients
+	}
+	return min(r.shared, clients)
+}
 
-func (raftnode) connect(node address) (connection, error) {
-	c, err := client.New(map[string]string{node.name: "http://" + node.client()}, client.Options{Timeout: -1})
+func (r raftnode) connect(node address) (connection, error) {
+	c, err := client.New(map[string]string{node.name: r.scheme + "://" + node.client()}, client.Options{Timeout: -1})
 	return raftnodeConnection{c, node.name}, err
 }
 

@@ -18,15 +18,16 @@ Nodes, clients and disk share it. `, etcdVersion(), machine)
 	b.WriteString("A ratio is raftnode's figure divided by etcd's.\n")
 	if len(m.clients) > 0 {
 		fmt.Fprintf(&b, `
-%d keys, values of %d bytes. Every client asks the leader, one operation at a time, over a connection of its own;
-%s. Every write is synced to disk on a majority, every read is
-linearizable. Each row is %d rounds of %v.
+%d keys, values of %d bytes. Every client asks the leader, one operation at a time. %s. Every write is
+synced to disk on a majority, every read is linearizable. Each row is %d rounds of %v.
 
 `, m.load.keys, m.load.valueSize, m.sharing(), m.rounds, m.load.duration)
-		b.WriteString(page.Table(m.speed()))
-		b.WriteString(`
-What was used meanwhile: processor time of all nodes together, and of the clients, which have the processors to share
-with them; memory of nodes at most, with the files that they map, as etcd does its database.
+		for _, table := range m.speed() {
+			b.WriteString(page.Table(table) + "\n")
+		}
+		b.WriteString(`What was used meanwhile: processor time of all nodes together, and of the clients, which have the processors to share
+with them; memory of a node at most, with the files that it maps, its program among them (RSS), and what is its own of
+that, in no file.
 
 `)
 		b.WriteString(page.Table(m.cost()))
@@ -46,57 +47,82 @@ each node that is left, and again after %v without an answer, or %v after a refu
 	return b.String()
 }
 
-// sharing tells how etcd's clients are connected.
+// sharing tells how the clients are connected.
 func (m *measurer) sharing() string {
-	if m.etcdConnections == 0 {
-		return "so do etcd's"
-	}
-	return fmt.Sprintf("only etcd's clients share %d, since gRPC carries many requests at a time", m.etcdConnections)
-}
-
-// beside is one figure of each product and their ratio.
-func (m *measurer) beside(show func(float64) string, figure func(product string) float64) []string {
-	ours, theirs := figure(m.products[0].name()), figure(m.products[1].name())
-	ratio := "-"
-	if theirs > 0 {
-		ratio = fmt.Sprintf("%.2f", ours/theirs)
-	}
-	return []string{show(ours), show(theirs), ratio}
-}
-
-// heading names columns: raftnode's, etcd's, and the ratio of each figure.
-func (m *measurer) heading(first []string, figures ...string) []string {
-	for _, figure := range figures {
-		for _, p := range m.products {
-			first = append(first, figure+" "+p.name())
+	var ways []string
+	for _, p := range m.products {
+		each := "one each"
+		if shared := p.connections(most); shared < most {
+			each = fmt.Sprintf("%d", shared)
 		}
-		first = append(first, "ratio")
+		ways = append(ways, p.name()+" "+each)
+	}
+	return "Connections of its clients to a node at most: " + strings.Join(ways, ", ")
+}
+
+// most is more clients than there ever are.
+const most = 1 << 20
+
+// beside is one figure of each product, and the ratio to the last one's of each other.
+func beside(products []product, show func(float64) string, figure func(product string) float64) []string {
+	var cells, ratios []string
+	last := figure(products[len(products)-1].name())
+	for i, p := range products {
+		own := figure(p.name())
+		cells = append(cells, show(own))
+		if i == len(products)-1 {
+			break
+		}
+		ratio := "-"
+		if last > 0 {
+			ratio = fmt.Sprintf("%.2f", own/last)
+		}
+		ratios = append(ratios, ratio)
+	}
+	return append(cells, ratios...)
+}
+
+// heading names the columns that beside fills for each figure.
+func heading(first []string, products []product, figures ...string) []string {
+	for _, figure := range figures {
+		for _, p := range products {
+			first = append(first, strings.TrimSpace(figure+" "+p.name()))
+		}
+		for _, p := range products[:len(products)-1] {
+			first = append(first, "ratio "+p.name())
+		}
 	}
 	return first
 }
 
-func (m *measurer) speed() [][]string {
-	rows := [][]string{m.heading([]string{"operation", "nodes", "clients"}, "ops/s", "p50 ms", "p99 ms")}
-	for _, c := range m.cells {
-		row := c.row()
-		row = append(row, m.beside(whole, func(p string) float64 { return m.loaded[p][c].perSecond() })...)
-		for _, q := range []float64{50, 99} {
-			row = append(row, m.beside(hundredths, func(p string) float64 { return inMilliseconds(m.loaded[p][c].quantile(q)) })...)
+// speed is a table for each figure.
+func (m *measurer) speed() (tables [][][]string) {
+	for _, figure := range []struct {
+		name string
+		show func(float64) string
+		of   func(*measurement) float64
+	}{
+		{"ops/s", whole, (*measurement).perSecond},
+		{"p50 ms", hundredths, func(one *measurement) float64 { return inMilliseconds(one.quantile(50)) }},
+		{"p99 ms", hundredths, func(one *measurement) float64 { return inMilliseconds(one.quantile(99)) }},
+	} {
+		rows := [][]string{heading([]string{"operation", "nodes", "clients"}, m.products, figure.name)}
+		for _, c := range m.cells {
+			rows = append(rows, append(c.row(), beside(m.products, figure.show, func(p string) float64 { return figure.of(m.loaded[p][c]) })...))
 		}
-		rows = append(rows, row)
+		tables = append(tables, rows)
 	}
-	return rows
+	return tables
 }
 
 func (m *measurer) cost() [][]string {
-	rows := [][]string{m.heading([]string{"operation", "nodes", "clients"}, "CPU s", "CPU µs/op", "client CPU µs/op", "RSS MB of a node", "RSS MB of all")}
+	rows := [][]string{heading([]string{"operation", "nodes", "clients"}, m.products, "CPU µs/op", "client CPU µs/op", "RSS MB", "own MB")}
 	for _, c := range m.cells {
 		row := c.row()
-		row = append(row, m.beside(hundredths, func(p string) float64 { return m.loaded[p][c].cpu.Seconds() })...)
-		row = append(row, m.beside(whole, func(p string) float64 { return m.loaded[p][c].cpuEach() })...)
-		row = append(row, m.beside(whole, func(p string) float64 { return m.loaded[p][c].askingEach() })...)
-		row = append(row, m.beside(whole, func(p string) float64 { return megabytes(m.loaded[p][c].memory.node) })...)
-		row = append(row, m.beside(whole, func(p string) float64 { return megabytes(m.loaded[p][c].memory.sum) })...)
+		row = append(row, beside(m.products, whole, func(p string) float64 { return m.loaded[p][c].cpuEach() })...)
+		row = append(row, beside(m.products, whole, func(p string) float64 { return m.loaded[p][c].askingEach() })...)
+		row = append(row, beside(m.products, whole, func(p string) float64 { return megabytes(m.loaded[p][c].memory.node) })...)
+		row = append(row, beside(m.products, whole, func(p string) float64 { return megabytes(m.loaded[p][c].memory.own) })...)
 		rows = append(rows, row)
 	}
 	return rows
@@ -106,31 +132,27 @@ func (c cell) row() []string {
 	return []string{c.operation, fmt.Sprint(c.nodes), fmt.Sprint(c.clients)}
 }
 
-// figures is a table with a row for each figure.
-func (m *measurer) figures() [][]string {
-	return [][]string{{"", m.products[0].name(), m.products[1].name(), "ratio"}}
-}
-
 func (m *measurer) rest() [][]string {
-	return append(m.figures(),
-		append([]string{"CPU s, all"}, m.beside(hundredths, func(p string) float64 { return m.idleness[p].cpu.Seconds() })...),
-		append([]string{"CPU of one core, a node, %"}, m.beside(hundredths, func(p string) float64 {
+	products := m.distinct()
+	return [][]string{
+		heading([]string{""}, products, ""),
+		append([]string{"CPU s, all"}, beside(products, hundredths, func(p string) float64 { return m.idleness[p].cpu.Seconds() })...),
+		append([]string{"CPU of one core, a node, %"}, beside(products, hundredths, func(p string) float64 {
 			return 100 * m.idleness[p].cpu.Seconds() / m.idle.Seconds() / float64(m.largest())
 		})...),
-		append([]string{"RSS MB, the largest"}, m.beside(whole, func(p string) float64 { return megabytes(m.idleness[p].memory.node) })...),
-		append([]string{"RSS MB, a node on average"}, m.beside(whole, func(p string) float64 {
-			return megabytes(m.idleness[p].memory.sum) / float64(m.largest())
-		})...),
-	)
+		append([]string{"RSS MB, the largest"}, beside(products, whole, func(p string) float64 { return megabytes(m.idleness[p].memory.node) })...),
+		append([]string{"own MB of that, the largest"}, beside(products, whole, func(p string) float64 { return megabytes(m.idleness[p].memory.own) })...),
+	}
 }
 
 func (m *measurer) deaths() [][]string {
-	rows := m.figures()
+	products := m.distinct()
+	rows := [][]string{heading([]string{""}, products, "")}
 	for _, which := range []struct {
 		name string
 		of   func([]time.Duration) time.Duration
 	}{{"median ms", median}, {"shortest ms", slices.Min[[]time.Duration]}, {"longest ms", slices.Max[[]time.Duration]}} {
-		rows = append(rows, append([]string{which.name}, m.beside(whole, func(p string) float64 { return inMilliseconds(which.of(m.failovers[p])) })...))
+		rows = append(rows, append([]string{which.name}, beside(products, whole, func(p string) float64 { return inMilliseconds(which.of(m.failovers[p])) })...))
 	}
 	return rows
 }

@@ -21,6 +21,9 @@ type Evidence struct {
 	Plan         []Plan  // one for each kind of fault that was planned
 	Observations []Observation
 	Timeline     Timeline
+	// Stalls are when the suite's own process got no processor, as a busy machine has it: what clients saw then says little of
+	// the nodes.
+	Stalls []Span
 	// Findings are what the run itself noticed and no file tells: a node that died by itself, an interrupt.
 	Findings []Reason
 	// Problems are failures of the suite itself, as sentences: what was recorded is not to be trusted.

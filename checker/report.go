@@ -10,6 +10,7 @@ type Report struct {
 	Faults          []FaultCount          `json:"faults"`
 	Coverage        Coverage              `json:"coverage"`
 	Stats           Stats                 `json:"stats"`
+	Recipe          *Recipe               `json:"recipe,omitempty"` // of a run that followed one
 }
 
 // Reason is why a verdict is not pass, in a sentence.

@@ -13,6 +13,8 @@ type Node struct {
 	ID        string // "n1", "n2", ...
 	ClientURL string // where the suite's clients reach its HTTP API; no fault ever cuts this path
 	Address   string // its address on the network that faults cut
+	// Wiped is how often its disk was emptied, by Grower.Remove: each time it forgot all that it had promised.
+	Wiped int
 }
 
 // Options are what every environment needs to start a cluster.
@@ -32,7 +34,9 @@ type Options struct {
 type Cluster interface {
 	// Environment is "docker" or "netns".
 	Environment() string
-	// Nodes are in order, n1 first, and stay the same while the cluster lives.
+	// Nodes are those that are there now, whether their processes live or not, in the order of their
+	// numbers, n1 first. Nothing but a Grower changes them. Whoever keeps them asks again from time to time,
+	// and does not wait for a node that is none of them any more.
 	Nodes() []Node
 	// Collect copies logs, and the data directories too when data is set, into the run folder.
 	Collect(ctx context.Context, data bool) error
@@ -52,6 +56,27 @@ type Killer interface {
 	Kill(ctx context.Context, node string) error
 	Restart(ctx context.Context, node string) error
 	Process(ctx context.Context, node string) (ProcessState, error)
+}
+
+// Stopper can end a node as its operator would, by SIGTERM, so that it may hand over what it has to.
+// Killer.Restart starts it again.
+type Stopper interface {
+	// Stop returns when the process has ended. One that ends otherwise than with code 0 is a Death.
+	Stop(ctx context.Context, node string) error
+	Process(ctx context.Context, node string) (ProcessState, error)
+}
+
+// Grower can start further nodes, and take nodes away, while the cluster runs. That makes nobody a member, and
+// nobody cease to be one: it is for the caller to order that of the cluster, and to wipe no disk before its
+// node is proven to be no member.
+type Grower interface {
+	// Add starts a node that joins the cluster of all the others: it waits to be made a member. An empty name
+	// stands for the next that was never used, with an empty disk and an address and client URL of its own. Any other must
+	// be that of a node that Remove took away: it is where it was, and begins on what is left of its disk.
+	Add(ctx context.Context, name string) (Node, error)
+	// Remove takes a node, whose process must be dead, from Nodes. wipe empties its disk; otherwise that is kept,
+	// and collected as those of the others are.
+	Remove(ctx context.Context, node string, wipe bool) error
 }
 
 // Pauser can freeze a node's process and thaw it.

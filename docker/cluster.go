@@ -24,43 +24,67 @@ import (
 // closeBound is how long taking everything away may take, whatever the caller's context says.
 const closeBound = time.Minute
 
+// maxNodes is how many nodes a cluster may ever have had.
+const maxNodes = 200
+
 // containers is the cluster: a container and a helper for each node.
 type containers struct {
 	*packet.Network
-	options cluster.Options
-	client  *engine.Client
-	labels  map[string]string
-	nodes   map[string]*node
-	order   []cluster.Node
-	ended   context.Context // when Close begins
-	end     context.CancelFunc
+	options               cluster.Options
+	client                *engine.Client
+	labels                map[string]string
+	nodeImage, agentImage string
+	network               *engine.Network
+	subnet                netip.Prefix
+	ended                 context.Context // when Close begins
+	end                   context.CancelFunc
 
-	mu         sync.Mutex
+	growing sync.Mutex
+
+	mu         sync.Mutex // held for moments only, unlike that of a node
+	nodes      []*node    // n1 first, those that were removed included
 	unexpected []cluster.Death
 }
 
 var _ interface {
 	cluster.Cluster
 	cluster.Killer
+	cluster.Stopper
+	cluster.Grower
 	cluster.Pauser
 	cluster.Partitioner
 	cluster.Watcher
 } = (*containers)(nil)
 
 type node struct {
-	cluster.Node
-	container string
-	helper    *helper
+	id      string
+	address netip.Addr
+	helper  *helper
 
-	mu   sync.Mutex
-	life *life // the last
+	mu        sync.Mutex
+	begins    []string // the arguments that say how it begins on an empty disk
+	container string   // empty where there is none: its disk is empty then
+	life      *life    // the last; nil before the first
+
+	// The cluster's mutex guards these.
+	wiped   int
+	removed bool
+}
+
+// view is the node as others see it. The cluster's mutex must be held.
+func (n *node) view() cluster.Node {
+	v := cluster.Node{ID: n.id, Address: n.address.String(), Wiped: n.wiped}
+	if n.helper != nil {
+		v.ClientURL = n.helper.clientURL
+	}
+	return v
 }
 
 // Start builds the images that are missing, makes the network and the containers, and returns when
 // all processes run; they may not answer yet.
 func (e Environment) Start(ctx context.Context, o cluster.Options) (cluster.Cluster, error) {
-	if o.Nodes < 1 || o.Nodes > 200 {
-		return nil, fmt.Errorf("docker: %d nodes: want 1 to 200", o.Nodes)
+	if o.Nodes < 1 || o.Nodes > maxNodes {
+		return nil, fmt.Errorf("docker: %d nodes: want 1 to %d", o.Nodes, maxNodes)
 	}
 	client, err := dial(ctx)
 	if err != nil {
@@ -70,7 +94,7 @@ func (e Environment) Start(ctx context.Context, o cluster.Options) (cluster.Clus
 	if err != nil {
 		return nil, err
 	}
-	c := &containers{options: o, client: client, labels: labels, nodes: map[string]*node{}}
+	c := &containers{options: o, client: client, labels: labels}
 	c.ended, c.end = context.WithCancel(context.WithoutCancel(ctx))
 	if err := c.start(ctx, e); err != nil {
 		return nil, errors.Join(err, c.Close(ctx))
@@ -86,66 +110,87 @@ func (c *containers) start(ctx context.Context, e Environment) error {
 			return err
 		}
 	}
-	agentImage, err := imageOfAgent(agent).ensure(ctx, c.client, c.progress)
-	if err != nil {
+	var err error
+	if c.agentImage, err = imageOfAgent(agent).ensure(ctx, c.client, c.progress); err != nil {
 		return err
 	}
-	nodeImage, err := imageOfNode(c.options.Binary).ensure(ctx, c.client, c.progress)
-	if err != nil {
+	if c.nodeImage, err = imageOfNode(c.options.Binary).ensure(ctx, c.client, c.progress); err != nil {
 		return err
 	}
 	c.progress("making a network of %d nodes", c.options.Nodes)
-	network, subnet, err := createNetwork(c.client, containerName(c.options.Run), c.labels)
-	if err != nil {
+	if c.network, c.subnet, err = createNetwork(c.client, containerName(c.options.Run), c.labels); err != nil {
 		return err
 	}
-	if err := c.connect(ctx, agentImage, network, subnet); err != nil {
+	if err := c.connect(ctx); err != nil {
 		return err
 	}
 	c.progress("starting %d nodes", c.options.Nodes)
-	return c.each(func(n *node) error { return c.create(ctx, n, nodeImage) })
+	return c.each(func(n *node) error { return c.create(ctx, n) })
 }
 
-// connect starts the helpers and waits until packets pass between them.
-func (c *containers) connect(ctx context.Context, image string, network *engine.Network, subnet netip.Prefix) error {
-	for i := range c.options.Nodes {
-		id := fmt.Sprintf("n%d", i+1)
-		address := addressOf(subnet, i+1)
-		c.nodes[id] = &node{Node: cluster.Node{ID: id, Address: address.String()}}
-		c.order = append(c.order, c.nodes[id].Node)
+// connect starts the first nodes' helpers and waits until packets pass between them.
+func (c *containers) connect(ctx context.Context) error {
+	var peers []string
+	for range c.options.Nodes {
+		n := c.newNode(false)
+		peers = append(peers, n.id+"="+n.address.String())
 	}
-	err := c.each(func(n *node) (err error) {
-		if err := ctx.Err(); err != nil {
+	members := map[string]packet.Member{}
+	var mu sync.Mutex
+	err := c.each(func(n *node) error {
+		n.begins = []string{"--bootstrap", "--peers", strings.Join(peers, ",")}
+		if err := c.help(ctx, n); err != nil {
 			return err
 		}
-		n.helper, err = startHelper(ctx, c.client, containerName(c.options.Run, n.ID, "net"), image,
-			c.label(n.ID), network, netip.MustParseAddr(n.Address))
-		return err
+		mu.Lock()
+		defer mu.Unlock()
+		members[n.id] = n.member()
+		return nil
 	})
 	if err != nil {
 		return err
-	}
-	members := map[string]packet.Member{}
-	for i, n := range c.order {
-		n.ClientURL = c.nodes[n.ID].helper.clientURL
-		c.order[i], c.nodes[n.ID].Node = n, n
-		members[n.ID] = packet.Member{Address: netip.MustParseAddr(n.Address), Endpoint: c.nodes[n.ID].helper.agent}
 	}
 	c.Network = packet.NewNetwork(members)
 	return c.Network.Settle(ctx, startBound)
 }
 
+// newNode makes a node without any container, the next by number.
+func (c *containers) newNode(removed bool) *node {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	number := len(c.nodes) + 1
+	n := &node{id: fmt.Sprintf("n%d", number), address: addressOf(c.subnet, number), removed: removed}
+	c.nodes = append(c.nodes, n)
+	return n
+}
+
+// help starts a node's helper.
+func (c *containers) help(ctx context.Context, n *node) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	h, err := startHelper(ctx, c.client, containerName(c.options.Run, n.id, "net"), c.agentImage, c.label(n.id), c.network, n.address)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n.helper = h
+	return err
+}
+
+func (n *node) member() packet.Member {
+	return packet.Member{Address: n.address, Endpoint: n.helper.agent}
+}
+
 // create makes the node's container and starts it.
-func (c *containers) create(ctx context.Context, n *node, image string) error {
+func (c *containers) create(ctx context.Context, n *node) error {
 	// A call that the engine may finish after we left would make what nobody removes.
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	name := containerName(c.options.Run, n.ID)
+	name := containerName(c.options.Run, n.id)
 	container, err := c.client.CreateContainer(engine.CreateContainerOptions{
 		Name: name,
 		Config: &engine.Config{
-			Image: image, Labels: c.label(n.ID), Cmd: c.arguments(n.Node),
+			Image: c.nodeImage, Labels: c.label(n.id), Cmd: c.arguments(n),
 			Volumes: map[string]struct{}{dataDir: {}},
 		},
 		HostConfig: &engine.HostConfig{
@@ -169,22 +214,17 @@ const dataDir = "/data"
 // actionDir is where a node keeps its action log, on the same volume.
 const actionDir = dataDir + "/actions"
 
-func (c *containers) arguments(n cluster.Node) []string {
-	var peers []string
-	for _, p := range c.order {
-		peers = append(peers, p.ID+"="+p.Address)
-	}
+func (c *containers) arguments(n *node) []string {
 	arguments := []string{
-		"--id", n.ID,
+		"--id", n.id,
 		"--listen-http", ":4100",
 		"--listen-bus", ":4200",
 		"--listen-gossip", ":4300",
-		"--advertise", n.Address,
-		"--peers", strings.Join(peers, ","),
-		"--bootstrap",
+		"--advertise", n.address.String(),
 		"--data", dataDir,
 		"--log-format", "json",
 	}
+	arguments = append(arguments, n.begins...)
 	if c.options.LoseUnsynced {
 		arguments = append(arguments, "--unsafe-lose-unsynced")
 	}
@@ -197,10 +237,10 @@ func (c *containers) arguments(n cluster.Node) []string {
 // launch begins a new life of the node.
 func (c *containers) launch(n *node) error {
 	if err := c.client.StartContainer(n.container, nil); err != nil {
-		return fmt.Errorf("docker: start %s: %w", n.ID, err)
+		return fmt.Errorf("docker: start %s: %w", n.id, err)
 	}
 	n.life = watch(c.ended, c.client, n.container, func(exit string) {
-		death := cluster.Death{Node: n.ID, At: time.Now(), Exit: exit, Log: lastLines(c.ended, c.client, n.container)}
+		death := cluster.Death{Node: n.id, At: time.Now(), Exit: exit, Log: lastLines(c.ended, c.client, n.container)}
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		c.unexpected = append(c.unexpected, death)
@@ -222,11 +262,18 @@ func (c *containers) label(node string) map[string]string {
 	return labels
 }
 
+// all are the nodes, those that were removed included.
+func (c *containers) all() []*node {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.nodes)
+}
+
 // each does something to all nodes at once.
 func (c *containers) each(do func(*node) error) error {
 	var group errgroup.Group
-	for _, n := range c.order {
-		group.Go(func() error { return do(c.nodes[n.ID]) })
+	for _, n := range c.all() {
+		group.Go(func() error { return do(n) })
 	}
 	return group.Wait()
 }
@@ -245,7 +292,105 @@ func containerName(words ...string) string {
 func (c *containers) Environment() string { return "docker" }
 
 // Nodes implements cluster.Cluster.
-func (c *containers) Nodes() []cluster.Node { return slices.Clone(c.order) }
+func (c *containers) Nodes() []cluster.Node {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var present []cluster.Node
+	for _, n := range c.nodes {
+		if !n.removed {
+			present = append(present, n.view())
+		}
+	}
+	return present
+}
+
+// Add implements cluster.Grower.
+func (c *containers) Add(ctx context.Context, name string) (cluster.Node, error) {
+	c.growing.Lock()
+	defer c.growing.Unlock()
+	var peers []string
+	for _, p := range c.Nodes() {
+		peers = append(peers, p.ID+"="+p.Address)
+	}
+	n, err := c.vacant(name)
+	if err == nil && n.helper == nil {
+		err = c.help(ctx, n)
+	}
+	if err == nil {
+		err = c.Network.Join(ctx, n.id, n.member(), startBound)
+	}
+	if err == nil {
+		err = c.begin(ctx, n, []string{"--join", "--peers", strings.Join(peers, ",")})
+	}
+	if err != nil {
+		if n != nil {
+			c.Network.Leave(n.id)
+		}
+		return cluster.Node{}, fmt.Errorf("docker: add %s: %w", name, err)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n.removed = false
+	return n.view(), nil
+}
+
+// begin starts a node on what its disk holds, or on an empty one.
+func (c *containers) begin(ctx context.Context, n *node, begins []string) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.container != "" {
+		return c.launch(n)
+	}
+	n.begins = begins
+	return c.create(ctx, n)
+}
+
+// vacant is a node that was removed, or, when the name is empty, a new one.
+func (c *containers) vacant(name string) (*node, error) {
+	all := c.all()
+	if name == "" {
+		if len(all) == maxNodes {
+			return nil, fmt.Errorf("there were %d nodes already", maxNodes)
+		}
+		return c.newNode(true), nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, n := range all {
+		if n.id == name && n.removed {
+			return n, nil
+		}
+	}
+	return nil, errors.New("no such node was removed")
+}
+
+// Remove implements cluster.Grower. A disk is emptied along with its container, whose log is collected before.
+func (c *containers) Remove(ctx context.Context, id string, wipe bool) error {
+	c.growing.Lock()
+	defer c.growing.Unlock()
+	return c.with(id, "remove", func(n *node) error {
+		if !n.life.over() {
+			return errors.New("it runs")
+		}
+		if wipe {
+			if err := c.collect(ctx, n, false); err != nil {
+				return err
+			}
+			if err := c.client.RemoveContainer(engine.RemoveContainerOptions{ID: n.container, RemoveVolumes: true, Context: ctx}); err != nil {
+				return err
+			}
+			n.container = ""
+		}
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if wipe {
+			n.wiped++
+		}
+		n.removed = true
+		c.Network.Leave(id)
+		return nil
+	})
+}
 
 // Unexpected implements cluster.Watcher.
 func (c *containers) Unexpected() []cluster.Death {
@@ -261,6 +406,16 @@ func (c *containers) Kill(ctx context.Context, id string) error {
 			return os.ErrProcessDone
 		}
 		return n.life.kill(ctx, c.client, n.container)
+	})
+}
+
+// Stop implements cluster.Stopper. A node that is dead already is an error.
+func (c *containers) Stop(ctx context.Context, id string) error {
+	return c.with(id, "stop", func(n *node) error {
+		if n.life.over() {
+			return os.ErrProcessDone
+		}
+		return n.life.stop(ctx, c.client, n.container)
 	})
 }
 
@@ -298,26 +453,43 @@ func (c *containers) Resume(ctx context.Context, id string) error {
 }
 
 func (c *containers) with(id, verb string, do func(*node) error) error {
-	n, ok := c.nodes[id]
-	if !ok {
-		return fmt.Errorf("docker: %s %s: no such node", verb, id)
+	n, err := c.find(id)
+	if err == nil {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		err = do(n)
 	}
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if err := do(n); err != nil {
+	if err != nil {
 		return fmt.Errorf("docker: %s %s: %w", verb, id, err)
 	}
 	return nil
 }
 
-// Collect implements cluster.Cluster. A node is frozen while its data is copied.
+func (c *containers) find(id string) (*node, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, n := range c.nodes {
+		if n.id == id && !n.removed {
+			return n, nil
+		}
+	}
+	return nil, errors.New("no such node")
+}
+
+// Collect implements cluster.Cluster. A node is frozen while its data is copied. What was removed is collected, too.
 func (c *containers) Collect(ctx context.Context, data bool) error {
-	failures := make([]error, len(c.order))
+	all := c.all()
+	failures := make([]error, len(all))
 	var group sync.WaitGroup
-	for i, n := range c.order {
+	for i, n := range all {
 		group.Go(func() {
-			if err := c.collect(ctx, c.nodes[n.ID], data); err != nil {
-				failures[i] = fmt.Errorf("docker: collect from %s: %w", n.ID, err)
+			n.mu.Lock()
+			defer n.mu.Unlock()
+			if n.container == "" {
+				return // it was collected when its disk was emptied
+			}
+			if err := c.collect(ctx, n, data); err != nil {
+				failures[i] = fmt.Errorf("docker: collect from %s: %w", n.id, err)
 			}
 		})
 	}
@@ -325,8 +497,10 @@ func (c *containers) Collect(ctx context.Context, data bool) error {
 	return errors.Join(failures...)
 }
 
+// collect copies the log of a node's container, each of which has a file of its own, and what else is asked for.
+// n.mu must be held.
 func (c *containers) collect(ctx context.Context, n *node, data bool) error {
-	folder := filepath.Join(c.options.Dir, "nodes", n.ID)
+	folder := filepath.Join(c.options.Dir, "nodes", n.id)
 	if err := os.MkdirAll(folder, 0o755); err != nil {
 		return err
 	}
@@ -334,14 +508,18 @@ func (c *containers) collect(ctx context.Context, n *node, data bool) error {
 	if err := readLog(ctx, c.client, n.container, "all", &log); err != nil {
 		return err
 	}
-	if err := os.WriteFile(filepath.Join(folder, "node.log"), log.Bytes(), 0o644); err != nil {
+	name := "node.log"
+	c.mu.Lock()
+	if n.wiped > 0 {
+		name = fmt.Sprintf("node-%d.log", n.wiped+1)
+	}
+	c.mu.Unlock()
+	if err := os.WriteFile(filepath.Join(folder, name), log.Bytes(), 0o644); err != nil {
 		return err
 	}
 	if !data && !c.options.ActionLog {
 		return nil
 	}
-	n.mu.Lock()
-	defer n.mu.Unlock()
 	now, err := state(ctx, c.client, n.container)
 	if err != nil {
 		return err

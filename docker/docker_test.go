@@ -83,6 +83,7 @@ type answer struct {
 	Peers string
 	Lose  bool
 	Extra string
+	Join  bool
 }
 
 // ask waits until the node answers.
@@ -124,12 +125,12 @@ func TestNodesRunAndAnswer(t *testing.T) {
 	require.True(t, reaches(t, nodes[0], nodes[2]))
 	require.Empty(t, c.Unexpected())
 
-	for _, container := range []string{c.nodes["n1"].container, c.nodes["n1"].helper.container} {
+	for _, container := range []string{c.nodes[0].container, c.nodes[0].helper.container} {
 		found, err := c.client.InspectContainer(container)
 		require.NoError(t, err)
 		require.False(t, found.HostConfig.Privileged)
 		require.Equal(t, []string{"ALL"}, found.HostConfig.CapDrop)
-		if container == c.nodes["n1"].container {
+		if container == c.nodes[0].container {
 			require.Empty(t, found.HostConfig.CapAdd)
 		} else {
 			require.Len(t, found.HostConfig.CapAdd, 1)
@@ -397,4 +398,41 @@ func TestSubnetsInUseAreSeen(t *testing.T) {
 	require.False(t, usedHere(netip.MustParsePrefix("203.0.113.0/24")))
 	require.NotEqual(t, candidate(0), candidate(1))
 	require.Equal(t, "10.77.64.13", addressOf(candidate(0), 3).String())
+}
+
+// Catches a stop that kills or passes for a crash; a further node that begins as a first member or that nobody reaches; one
+// that was removed and is still there, or comes back on a disk that should be empty; and logs that go with a disk.
+func TestStopAddAndRemove(t *testing.T) {
+	c := startCluster(t, cluster.Options{Nodes: 1})
+	first := c.Nodes()[0]
+	ask(t, first)
+	require.NoError(t, c.Stop(t.Context(), "n1"))
+	require.ErrorIs(t, c.Stop(t.Context(), "n1"), os.ErrProcessDone)
+	require.NoError(t, c.Restart(t.Context(), "n1"))
+	require.Equal(t, 2, ask(t, first).Lives)
+
+	added, err := c.Add(t.Context(), "")
+	require.NoError(t, err)
+	require.Equal(t, []cluster.Node{first, added}, c.Nodes())
+	require.Equal(t, answer{ID: "n2", Lives: 1, Join: true, Peers: "n1=" + first.Address}, ask(t, added))
+	require.True(t, reaches(t, first, added))
+	require.ErrorContains(t, c.Remove(t.Context(), "n2", true), "runs")
+	for i, wipe := range []bool{false, true} {
+		require.NoError(t, c.Kill(t.Context(), "n2"))
+		require.NoError(t, c.Remove(t.Context(), "n2", wipe))
+		require.Len(t, c.Nodes(), 1)
+		again, err := c.Add(t.Context(), "n2")
+		require.NoError(t, err)
+		require.Equal(t, added.ClientURL, again.ClientURL)
+		require.Equal(t, []int{2, 1}[i], ask(t, again).Lives)
+		require.Equal(t, i, again.Wiped)
+	}
+	require.NoError(t, c.Collect(t.Context(), true))
+	for name, lives := range map[string]int{"node.log": 2, "node-2.log": 1} {
+		log, err := os.ReadFile(filepath.Join(c.options.Dir, "nodes/n2", name))
+		require.NoError(t, err)
+		require.Equal(t, lives, strings.Count(string(log), "node n2 begins"), name)
+	}
+	require.FileExists(t, filepath.Join(c.options.Dir, "nodes/n2/data/lives"))
+	require.Empty(t, c.Unexpected())
 }

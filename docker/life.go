@@ -14,12 +14,14 @@ import (
 
 // life is one run of a container, from a start to an end.
 type life struct {
-	killed atomic.Bool   // we sent SIGKILL
-	ended  chan struct{} // closed when it is over
+	killed  atomic.Bool   // we sent SIGKILL
+	stopped atomic.Bool   // we sent SIGTERM
+	ended   chan struct{} // closed when it is over
+	code    int           // with which it ended
 }
 
 // watch follows the life that has begun just now and calls died, with how it ended, if that was
-// otherwise than by kill. It gives up when ctx is done.
+// otherwise than by kill, or by stop with code 0. It gives up when ctx is done.
 func watch(ctx context.Context, c *engine.Client, container string, died func(exit string)) *life {
 	l := &life{ended: make(chan struct{})}
 	go func() {
@@ -35,9 +37,11 @@ func watch(ctx context.Context, c *engine.Client, container string, died func(ex
 		if err != nil {
 			return
 		}
-		if !l.killed.Load() || code != 128+int(syscall.SIGKILL) {
+		killed := l.killed.Load() && code == 128+int(syscall.SIGKILL)
+		if !killed && (!l.stopped.Load() || code != 0) {
 			died(exitText(code))
 		}
+		l.code = code
 		close(l.ended)
 	}()
 	return l
@@ -62,14 +66,31 @@ func (l *life) over() bool {
 // kill ends it by SIGKILL and returns when it is over.
 func (l *life) kill(ctx context.Context, c *engine.Client, container string) error {
 	l.killed.Store(true)
-	if err := c.KillContainer(engine.KillContainerOptions{ID: container, Signal: engine.SIGKILL, Context: ctx}); err != nil {
+	return l.end(ctx, c, container, engine.SIGKILL)
+}
+
+// stop ends it by SIGTERM and returns when it is over.
+func (l *life) stop(ctx context.Context, c *engine.Client, container string) error {
+	l.stopped.Store(true)
+	if err := l.end(ctx, c, container, engine.SIGTERM); err != nil {
+		return err
+	}
+	if l.code != 0 {
+		return fmt.Errorf("told to stop, it ended otherwise: %s", exitText(l.code))
+	}
+	return nil
+}
+
+// end sends it a signal that should end it, and returns when it is over.
+func (l *life) end(ctx context.Context, c *engine.Client, container string, signal engine.Signal) error {
+	if err := c.KillContainer(engine.KillContainerOptions{ID: container, Signal: signal, Context: ctx}); err != nil {
 		return err
 	}
 	select {
 	case <-l.ended:
 		return nil
 	case <-ctx.Done():
-		return fmt.Errorf("SIGKILL was sent, but it lives: %w", ctx.Err())
+		return fmt.Errorf("signal %d was sent, but it lives: %w", signal, ctx.Err())
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"coup/cluster"
+	"coup/raftnode/raft"
 )
 
 // Fault is one way of breaking a cluster.
@@ -78,6 +79,8 @@ type Outcome struct {
 	Probes    []cluster.Probe                 `json:"probes,omitempty"`    // what the links did afterwards
 	Processes map[string]cluster.ProcessState `json:"processes,omitempty"` // how processes stood afterwards
 	Crashes   int                             `json:"crashes,omitempty"`   // on healing: how often a process was killed meanwhile
+	Members   *raft.Configuration             `json:"members,omitempty"`   // that a majority goes by, afterwards
+	Changes   int                             `json:"changes,omitempty"`   // on healing: how often members changed meanwhile
 }
 
 // Phase is the half of a fault's life that an event records.

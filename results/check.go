@@ -50,6 +50,9 @@ func Check(ctx context.Context, dir string) (checker.Report, error) {
 		MinOps: info.Check.MinOps, MinBefore: info.Check.MinBefore, AllowNoFaults: info.Check.AllowNoFaults,
 		Troubled: info.Check.Troubled, Pages: pages,
 	})
+	if info.Recipe != nil {
+		report.Recipe = &checker.Recipe{Name: info.Recipe.Name, ElectionTimeout: info.Recipe.ElectionTimeout, Steps: checker.Steps(evidence)}
+	}
 	return report, errors.Join(
 		WriteJSON(filepath.Join(dir, fileVerdict), Verdict{schema, report}),
 		writeWhole(filepath.Join(dir, fileSummary), func(w io.Writer) error { return writeSummary(w, info, evidence, report) }),

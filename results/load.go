@@ -21,7 +21,7 @@ func Load(dir string) (Info, checker.Evidence, error) {
 		return Info{}, checker.Evidence{}, err
 	}
 	evidence := checker.Evidence{
-		Plan: info.Plan, Timeline: info.Timeline, Problems: info.Problems, Findings: info.Findings,
+		Plan: info.Plan, Timeline: info.Timeline, Problems: info.Problems, Findings: info.Findings, Stalls: info.Stalls,
 	}
 	note := func(name string, torn bool, err error) {
 		if torn {

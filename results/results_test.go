@@ -298,3 +298,20 @@ func TestRecordsAreInTheFilesAtOnce(t *testing.T) {
 func TestTableCellsHoldAnyText(t *testing.T) {
 	require.Equal(t, `a \| b c`, cell("a | b\nc"))
 }
+
+// Catches figures of a recipe that get lost on the way to the verdict or to the summary, and that change the verdict.
+func TestARecipeIsMeasured(t *testing.T) {
+	run, i := record(t, 0)
+	i.Recipe = &Recipe{Name: "growth", ElectionTimeout: 500 * time.Millisecond}
+	require.NoError(t, run.Update(i))
+	report, err := Check(t.Context(), run.Dir())
+	require.NoError(t, err)
+	require.Equal(t, checker.Pass, report.Verdict)
+	require.Equal(t, "growth", report.Recipe.Name)
+	require.Equal(t, 600*time.Millisecond, report.Recipe.Steps[0].Took, "100 ms to install it, 500 ms to heal it")
+	require.Equal(t, report.Recipe, verdictOf(t, run.Dir()).Recipe)
+	summary := text(t, run.Dir(), fileSummary)
+	require.Contains(t, summary, "## The recipe growth, step by step")
+	require.Contains(t, summary, "| kill-leader | 0.60s |")
+	require.Contains(t, summary, "An election time-out is 500ms; no step should leave clients without an ok for more than two, 1s.")
+}

@@ -25,12 +25,20 @@ type Info struct {
 	Versions    map[string]string `json:"versions"`          // of "go", "coup", "raftnode"
 	Options     json.RawMessage   `json:"options,omitempty"` // as they came out, defaults included
 	Plan        []checker.Plan    `json:"plan"`              // one for each kind of fault
+	Recipe      *Recipe           `json:"recipe,omitempty"`
+	Stalls      []checker.Span    `json:"stalls,omitempty"` // see checker.Evidence
 	Check       CheckOptions      `json:"check"`
 	Started     time.Time         `json:"started"`
 	Ended       *time.Time        `json:"ended,omitempty"` // missing of a run that was killed
 	Timeline    checker.Timeline  `json:"timeline"`
 	Problems    []string          `json:"problems,omitempty"` // failures of the suite itself, as sentences
 	Findings    []checker.Reason  `json:"findings,omitempty"` // what the run noticed and no other file tells
+}
+
+// Recipe is the fixed schedule that a run followed.
+type Recipe struct {
+	Name            string        `json:"name"`
+	ElectionTimeout time.Duration `json:"election_timeout_ns"` // of the nodes: the least silence after which one campaigns
 }
 
 // CheckOptions are what a run must have shown, kept so that checking it again asks the same. Zero

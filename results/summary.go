@@ -54,6 +54,23 @@ func writeSummary(w io.Writer, info Info, evidence checker.Evidence, report chec
 		row(op.F, op.Invoked, op.OK, op.Fail, op.Info, op.P50, op.P99, op.Max)
 	}
 	line("")
+	if report.Recipe != nil {
+		line("## The recipe %s, step by step", report.Recipe.Name)
+		line("")
+		for i, cells := range report.Recipe.Table() {
+			var all []any
+			for _, c := range cells {
+				all = append(all, c)
+			}
+			row(all...)
+			if i == 0 {
+				line("|---|--:|--:|--:|---|--:|--:|--:|")
+			}
+		}
+		line("")
+		line("%s", report.Recipe.Bound())
+		line("")
+	}
 	if len(report.Coverage.Rows) > 0 {
 		line("## What succeeded while faults were in force")
 		line("")

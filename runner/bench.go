@@ -59,7 +59,7 @@ func Bench(ctx context.Context, o BenchOptions, start func(context.Context, clus
 		return nil, fmt.Errorf("start the cluster: %w", err)
 	}
 	observer.Step(Step{Name: step, State: StepDone, Took: time.Since(begun)})
-	nodes, err := newNodes(c)
+	nodes, err := newNodes(c, HTTP)
 	if err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package runner
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"coup/checker"
@@ -36,20 +37,21 @@ type recorder interface {
 type loop struct {
 	world    World
 	options  Options
-	nodes    []string
+	nodes    []string // that clients ask
 	recorder recorder
 	observer Observer
 
-	monitor  *monitor
-	nemesis  *saboteur
-	counts   counts
-	inFlight int
-	last     time.Duration // of the latest event recorded
-	drawn    time.Duration // of the latest Progress
-	left     time.Duration // when the workload ends; 0 outside of it
-	polling  bool
-	polled   time.Duration
-	round    Round // the latest
+	monitor   *monitor
+	nemesis   *saboteur
+	generator workload.Generator // under way; nil for none
+	counts    counts
+	inFlight  int
+	last      time.Duration // of the latest event recorded
+	drawn     time.Duration // of the latest Progress
+	left      time.Duration // when the workload ends; 0 outside of it
+	polling   bool
+	polled    time.Duration
+	round     Round // the latest
 
 	timeline    checker.Timeline
 	deaths      []cluster.Death // that nobody asked for
@@ -172,6 +174,12 @@ func (l *loop) progress(now time.Duration) {
 // observed takes in what the nodes said.
 func (l *loop) observed(round Round) {
 	l.polling, l.round = false, round
+	if round.Present != nil && !slices.Equal(round.Present, l.nodes) {
+		l.nodes = round.Present
+		if l.generator != nil {
+			l.generator.Ask(l.nodes)
+		}
+	}
 	news, reigns := l.monitor.saw(round.Nodes)
 	for _, o := range news {
 		if err := l.recorder.Observation(o); err != nil {
@@ -258,9 +266,11 @@ func (l *loop) warm(begun time.Duration) bool {
 // drive asks a generator for operations, and the nemesis for faults, until the given time or until
 // the generator is done.
 func (l *loop) drive(g workload.Generator, until time.Duration) {
+	l.generator = g
+	defer func() { l.generator = nil }()
 	for !l.broken() {
 		now := l.world.Now()
-		if now >= until {
+		if now >= until || l.nemesis.done(now) {
 			return
 		}
 		wake := min(until, l.nemesis.act(now))
@@ -325,7 +335,7 @@ func (l *loop) heal() bool {
 	}
 	// A World that settles by itself starts what is dead, too.
 	if _, settles := l.world.(Simulation); !settles && !l.ended && len(l.deaths) == 0 && len(l.problems) == 0 {
-		l.nemesis.repair(l.nodes)
+		l.nemesis.repair(nil)
 		for !l.ended && !l.nemesis.idle() && l.world.Now() < bound {
 			l.step(bound)
 		}

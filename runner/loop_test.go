@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -36,6 +37,8 @@ type fakeWorld struct {
 	events     map[time.Duration]func()
 	submitted  int
 	restarted  []string
+	asked      map[string][]time.Duration // when each node was sent an operation
+	present    []string                   // of the rounds; nil for a world in which nobody comes or goes
 }
 
 type moment struct {
@@ -86,6 +89,10 @@ func (w *fakeWorld) Wait(until time.Duration) bool {
 func (w *fakeWorld) Submit(op workload.Op, done func(Completion)) {
 	w.submitted++
 	n := w.submitted
+	if w.asked == nil {
+		w.asked = map[string][]time.Duration{}
+	}
+	w.asked[op.Node] = append(w.asked[op.Node], w.now)
 	if w.mute != nil && w.mute(n) {
 		return
 	}
@@ -131,7 +138,7 @@ func (w *fakeWorld) Inject(act Action, done func(Injected)) {
 func (w *fakeWorld) Observe(done func(Round)) {
 	asked := w.now
 	w.at(w.now+time.Millisecond, func() {
-		round := Round{Deaths: w.deaths}
+		round := Round{Deaths: w.deaths, Present: w.present}
 		for i, node := range w.nodes {
 			o := checker.Observation{Asked: asked, Time: w.now, Node: node, Role: "follower", Term: 1, Leader: "n1", Commit: 7, Applied: 7}
 			if i == 0 {
@@ -574,4 +581,74 @@ func TestTimeNeverGoesBack(t *testing.T) {
 	l.record(history.Event{Time: 9, Process: 2, Type: history.Invoke, F: history.Read})
 	require.EqualValues(t, 5, recorded.events[1].Time)
 	require.EqualValues(t, 9, recorded.events[2].Time)
+}
+
+// Catches clients that go on asking a node that has left, and never ask one that has come.
+func TestClientsAskWhoIsThere(t *testing.T) {
+	w := newFakeWorld()
+	w.present = w.nodes
+	const left, came = 10 * time.Second, 20 * time.Second
+	w.events = map[time.Duration]func(){
+		left: func() { w.present = []string{"n1", "n2"} },
+		came: func() { w.present = []string{"n1", "n2", "n3", "n4"} },
+	}
+	l, _ := play(t, w, testOptions(), nil)
+	require.Empty(t, l.problems)
+	const soon = 2 * pollInterval
+	absent := func(node string, from, to time.Duration) {
+		require.False(t, slices.ContainsFunc(w.asked[node], func(at time.Duration) bool { return at >= from && at < to }), node)
+	}
+	absent("n3", left+soon, came)
+	absent("n4", 0, came)
+	for _, node := range w.present {
+		last := w.asked[node][len(w.asked[node])-1]
+		require.Greater(t, last, came, node)
+	}
+	require.Equal(t, w.present, l.nodes)
+}
+
+// Catches a recipe whose steps overlap, do not wait for what was left to rest, are left out when one is refused at first, or go on
+// after the last.
+func TestARecipeGoesStepByStep(t *testing.T) {
+	recipe, err := nemesis.FindRecipe("rolling-restart")
+	require.NoError(t, err)
+	w := newFakeWorld()
+	o := testOptions()
+	o.Recipe, o.Duration = recipe.Name, 5*time.Minute
+	var faults []nemesis.Fault
+	for i, step := range recipe.Steps {
+		fault := &fakeFault{name: step.Name(), world: w}
+		if i == 2 {
+			fault.install = func(attempt int) nemesis.Outcome {
+				if attempt < 4 {
+					return nemesis.Outcome{Result: nemesis.ResultSkipped, Reason: "no leader"}
+				}
+				return nemesis.Outcome{Result: nemesis.ResultInstalled}
+			}
+		}
+		faults = append(faults, fault)
+	}
+	require.NoError(t, o.Validate(faults))
+	recorded := &tape{}
+	l := newLoop(w, o, w.nodes, faults, recorded, nil)
+	l.run()
+	require.Empty(t, l.problems)
+	require.Len(t, recorded.faults, 2*len(recipe.Steps))
+	var rested time.Duration
+	for i, step := range recipe.Steps {
+		install, heal := recorded.faults[2*i], recorded.faults[2*i+1]
+		require.Equal(t, []any{step.Name(), nemesis.Install, step.Name(), nemesis.Heal}, []any{install.Fault, install.Phase, heal.Fault, heal.Phase})
+		require.Equal(t, nemesis.ResultInstalled, install.Result)
+		require.GreaterOrEqual(t, install.Start, rested)
+		require.InDelta(t, recipe.Hold.Seconds(), (heal.Start - install.End).Seconds(), 0.2)
+		rested = heal.End + recipe.Rest
+	}
+	require.GreaterOrEqual(t, l.timeline.Quiet, rested)
+	require.Less(t, l.timeline.End, time.Minute, "it ends when the recipe does")
+	require.Positive(t, l.timeline.Final)
+}
+
+func TestElectionTimeout(t *testing.T) {
+	require.Equal(t, 500*time.Millisecond, ElectionTimeout(nil))
+	require.Equal(t, 600*time.Millisecond, ElectionTimeout([]string{"--snapshot-every=7", "--tick", "30ms", "--election-ticks=20"}))
 }

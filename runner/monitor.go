@@ -3,6 +3,7 @@ package runner
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 
 	"coup/checker"
@@ -21,9 +22,12 @@ func newMonitor() *monitor {
 	return &monitor{last: map[string]checker.Observation{}, led: map[uint64]bool{}}
 }
 
-// saw takes in one round of answers. It returns those that tell something new, and the reigns that
+// saw takes in one round of answers, of all nodes that are there. It returns those that tell something new, and the reigns that
 // nobody had told of, in the order of their terms.
 func (m *monitor) saw(round []checker.Observation) (news []checker.Observation, reigns []Leadership) {
+	maps.DeleteFunc(m.last, func(node string, _ checker.Observation) bool {
+		return !slices.ContainsFunc(round, func(o checker.Observation) bool { return o.Node == node })
+	})
 	for _, o := range round {
 		before, known := m.last[o.Node]
 		m.last[o.Node] = o

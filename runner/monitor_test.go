@@ -79,3 +79,14 @@ func TestMonitor(t *testing.T) {
 func TestLeaders(t *testing.T) {
 	require.Equal(t, []string{"n3", "n1"}, leaders([]checker.Observation{leading("n1", 5, 1), follower("n2", "n1", 5, 1), leading("n3", 4, 1)}))
 }
+
+// Catches a leader that has left the cluster and is shown for its leader still.
+func TestWhoHasLeftLeadsNobody(t *testing.T) {
+	m := newMonitor()
+	m.saw([]checker.Observation{leading("n1", 3, 9), follower("n2", "n1", 3, 9)})
+	m.saw([]checker.Observation{follower("n2", "", 3, 9)})
+	node, _ := m.leader()
+	require.Empty(t, node)
+	news, _ := m.saw([]checker.Observation{leading("n1", 3, 9), follower("n2", "", 3, 9)})
+	require.Len(t, news, 1, "what it says when it is back is news")
+}

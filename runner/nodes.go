@@ -2,6 +2,7 @@ package runner
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"coup/cluster"
@@ -13,32 +14,40 @@ import (
 type nodes struct {
 	cluster cluster.Cluster
 	client  *client.Client
+	api     string // by which nodes are asked about registers
 }
 
-// newNodes reaches the nodes where the environment says they are.
-func newNodes(c cluster.Cluster) (*nodes, error) {
-	client, err := client.New(clientURLs(c), client.Options{Timeout: -1, DialTimeout: observeTimeout})
+// newNodes reaches the nodes where the environment says they are, by the API of that name.
+func newNodes(c cluster.Cluster, api string) (*nodes, error) {
+	client, err := client.New(nil, client.Options{Timeout: -1, DialTimeout: observeTimeout})
 	if err != nil {
 		return nil, err
 	}
-	return &nodes{cluster: c, client: client}, nil
+	n := &nodes{cluster: c, client: client, api: api}
+	for _, node := range c.Nodes() {
+		if err := n.learn(node); err != nil {
+			return nil, err
+		}
+	}
+	return n, nil
 }
 
 // Close drops the connections.
 func (n *nodes) Close() { n.client.Close() }
 
+// status asks a node, which may be new to the client: from then on clients reach it.
 func (n *nodes) status(ctx context.Context, node cluster.Node) (api.Status, error) {
+	if err := n.learn(node); err != nil {
+		return api.Status{}, err
+	}
 	ctx, cancel := context.WithTimeout(ctx, observeTimeout)
 	defer cancel()
 	return n.client.Status(ctx, node.ID)
 }
 
-func clientURLs(c cluster.Cluster) map[string]string {
-	urls := map[string]string{}
-	for _, node := range c.Nodes() {
-		urls[node.ID] = node.ClientURL
-	}
-	return urls
+// learn tells the client where a node is; both APIs are at one port.
+func (n *nodes) learn(node cluster.Node) error {
+	return n.client.Learn(node.ID, n.api+strings.TrimPrefix(node.ClientURL, HTTP))
 }
 
 // closeBound is how long removing a cluster may take.

@@ -23,15 +23,18 @@ type Options struct {
 	Concurrency int           `json:"concurrency"` // clients
 	Keys        int           `json:"keys"`        // keys in use at a time
 	Seed        uint64        `json:"seed"`
-	Faults      []string      `json:"faults"`            // names, as nemesis.Parse takes them; none for a run without
-	Trouble     []string      `json:"trouble,omitempty"` // what goes wrong by itself in a simulated world, all along
-	Store       string        `json:"store,omitempty"`   // what a simulated node keeps its log in: memory or pebble
+	Faults      []string      `json:"faults"` // names, as nemesis.Parse takes them; none for a run without
+	// Recipe names the fixed schedule that takes the place of one that is drawn; empty for none.
+	Recipe  string   `json:"recipe,omitempty"`
+	Trouble []string `json:"trouble,omitempty"` // what goes wrong by itself in a simulated world, all along
+	Store   string   `json:"store,omitempty"`   // what a simulated node keeps its log in: memory or pebble
 	// Schedule is what is done to the cluster instead of what Seed would draw; nil for that. The names in it are
 	// those in Faults.
 	Schedule     []nemesis.Planned `json:"schedule,omitempty"`
 	Interval     time.Duration     `json:"interval_ns"` // from one fault to the next, on average
 	Window       time.Duration     `json:"window_ns"`   // how long a fault is in force, on average; 0 for what suits Interval
 	OpTimeout    time.Duration     `json:"op_timeout_ns"`
+	API          string            `json:"api,omitempty"`        // by which real nodes are asked about registers: HTTP or GRPC
 	LoseUnsynced bool              `json:"lose_unsynced"`        // what a node has not synced dies with its process
 	ActionLog    bool              `json:"action_log,omitempty"` // what each node does is logged, in the run's folder
 	// MaxReign is how long a leader leads before it ends itself, to be started again; 0 for no end.
@@ -42,6 +45,12 @@ type Options struct {
 	Binary    string        `json:"-"`                    // path of the raftnode binary
 	Repeat    string        `json:"repeat"`               // the command line that runs the same again
 }
+
+// The APIs by which real nodes are asked.
+const (
+	HTTP = "http"
+	GRPC = "grpc"
+)
 
 // Defaults are what a run takes that nobody chose anything for. The operation time-out is somewhat
 // longer than an election takes, so that a client waits for a new leader once.
@@ -56,6 +65,7 @@ func Defaults() Options {
 		Keys:         10,
 		Interval:     7 * time.Second,
 		OpTimeout:    1500 * time.Millisecond,
+		API:          HTTP,
 		LoseUnsynced: true,
 		Results:      "results",
 	}
@@ -100,6 +110,8 @@ func (o Options) Validate(faults []nemesis.Fault) error {
 		return refuse("keys", "%d keys: it must be from 1 to %d", o.Keys, maxKeys)
 	case o.OpTimeout < minOpTimeout || o.OpTimeout > maxOpTimeout:
 		return refuse("op-timeout", "%v: it must be from %v to %v", o.OpTimeout, minOpTimeout, maxOpTimeout)
+	case o.API != HTTP && o.API != GRPC:
+		return refuse("api", "there is no API %q: use %s or %s", o.API, HTTP, GRPC)
 	case o.Duration < minDuration || o.Duration > maxDuration:
 		return refuse("duration", "%v: it must be from %v to %v", o.Duration, minDuration, maxDuration)
 	case o.WarmUp < 0:
@@ -112,6 +124,13 @@ func (o Options) Validate(faults []nemesis.Fault) error {
 		return refuse("interval", "%v: it must be above 0", o.Interval)
 	case o.Window < 0 || o.Window >= o.Interval:
 		return refuse("window", "%v: it must be below the interval of %v, or 0 for what suits that", o.Window, o.Interval)
+	}
+	if o.Recipe != "" {
+		_, err := nemesis.FindRecipe(o.Recipe)
+		if err != nil {
+			return refuse("recipe", "%v", err)
+		}
+		return nil
 	}
 	for _, fault := range faults {
 		if fault.KeepsQuorum() && o.Nodes < 3 {

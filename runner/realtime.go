@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"time"
 
@@ -38,6 +39,9 @@ type realtime struct {
 	ended     context.Context // nothing outlives it
 	end       context.CancelFunc
 	workers   sync.WaitGroup
+
+	mu     sync.Mutex
+	stalls []checker.Span // when this process got no processor
 }
 
 type submission struct {
@@ -65,6 +69,7 @@ func newRealtime(ctx context.Context, c cluster.Cluster, opTimeout time.Duration
 	}
 	w.ended, w.end = context.WithCancel(ctx)
 	w.workers.Go(w.inject)
+	w.workers.Go(w.wake)
 	return w
 }
 
@@ -72,6 +77,39 @@ func newRealtime(ctx context.Context, c cluster.Cluster, opTimeout time.Duration
 func (w *realtime) Close() {
 	w.end()
 	w.workers.Wait()
+}
+
+const (
+	// wakeEvery is how often the World looks whether it is late, and stallFrom from when on that is a stall.
+	wakeEvery = 10 * time.Millisecond
+	stallFrom = 50 * time.Millisecond
+)
+
+// wake notes when it wakes up late: then this process, and probably the nodes, had to wait for the machine.
+func (w *realtime) wake() {
+	timer := time.NewTicker(wakeEvery)
+	defer timer.Stop()
+	for last := w.Now(); ; {
+		select {
+		case <-w.ended.Done():
+			return
+		case <-timer.C:
+		}
+		now := w.Now()
+		if now-last >= stallFrom {
+			w.mu.Lock()
+			w.stalls = append(w.stalls, checker.Span{From: last, To: now})
+			w.mu.Unlock()
+		}
+		last = now
+	}
+}
+
+// Stalls are when this process got no processor, so far.
+func (w *realtime) Stalls() []checker.Span {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.stalls)
 }
 
 // Now implements World.
@@ -105,7 +143,7 @@ func (w *realtime) Inject(act Action, done func(Injected)) {
 // Observe implements World.
 func (w *realtime) Observe(done func(Round)) {
 	w.workers.Go(func() {
-		round := Round{Nodes: w.ask(w.ended)}
+		round := Round{Nodes: w.ask(w.ended), Present: names(w.cluster)}
 		if watcher, ok := w.cluster.(cluster.Watcher); ok {
 			round.Deaths = watcher.Unexpected()
 		}
@@ -207,7 +245,7 @@ func (w *realtime) act(act Action) (injected Injected) {
 	return injected
 }
 
-// ask asks all nodes at once. The answers are in the order of the nodes.
+// ask asks all nodes that are there at once. The answers are in the order of the nodes.
 func (w *realtime) ask(ctx context.Context) []checker.Observation {
 	ctx, cancel := context.WithTimeout(ctx, observeTimeout)
 	defer cancel()
@@ -219,11 +257,19 @@ func (w *realtime) ask(ctx context.Context) []checker.Observation {
 			before := w.Now()
 			status, err := w.status(ctx, node)
 			round[i] = observation(node.ID, status, err)
-			round[i].Asked, round[i].Time = before, w.Now()
+			round[i].Asked, round[i].Time, round[i].Wiped = before, w.Now(), node.Wiped
 		})
 	}
 	asked.Wait()
-	return round
+	return standing(round, w.cluster.Nodes())
+}
+
+// standing leaves out those that have left since they were asked, or whose disk was emptied: whether an answer is of
+// before or after that, nobody can tell.
+func standing(round []checker.Observation, now []cluster.Node) []checker.Observation {
+	return slices.DeleteFunc(round, func(o checker.Observation) bool {
+		return !slices.ContainsFunc(now, func(n cluster.Node) bool { return n.ID == o.Node && n.Wiped == o.Wiped })
+	})
 }
 
 // observation is what a node's answer says.

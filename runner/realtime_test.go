@@ -3,6 +3,7 @@ package runner
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"coup/history"
 	"coup/nemesis"
 	"coup/raftnode/api"
+	"coup/raftnode/raft"
 	"coup/workload"
 )
 
@@ -173,4 +175,36 @@ func TestTheEndOfARealWorld(t *testing.T) {
 	require.False(t, w.Wait(w.Now()+time.Hour))
 	w.Close()
 	require.False(t, w.Wait(w.Now()+time.Hour))
+}
+
+// shiftingCluster is asked for its nodes again and again, and has others each time.
+type shiftingCluster struct {
+	fakeCluster
+	now *[]cluster.Node
+}
+
+func (c shiftingCluster) Nodes() []cluster.Node { return *c.now }
+
+// Catches an answer that is believed of a disk that was emptied meanwhile, or of a node that has left.
+func TestAnswersOfWhoHasLeftCountForNothing(t *testing.T) {
+	nodes := []cluster.Node{{ID: "n1"}, {ID: "n2", Wiped: 1}, {ID: "n3"}}
+	w := newRealtime(t.Context(), shiftingCluster{now: &nodes}, time.Second, nil,
+		func(_ context.Context, node cluster.Node) (api.Status, error) {
+			return api.Status{ID: raft.NodeID(node.ID), Role: "follower", Term: 3, Leader: "n1"}, nil
+		})
+	t.Cleanup(w.Close)
+	said := func() (all []string) {
+		for _, o := range w.ask(t.Context()) {
+			all = append(all, fmt.Sprintf("%s wiped %d", o.Node, o.Wiped))
+		}
+		return all
+	}
+	require.Equal(t, []string{"n1 wiped 0", "n2 wiped 1", "n3 wiped 0"}, said())
+	w.status = func(_ context.Context, node cluster.Node) (api.Status, error) {
+		if node.ID == "n1" {
+			nodes = []cluster.Node{{ID: "n1"}, {ID: "n2", Wiped: 2}}
+		}
+		return api.Status{ID: raft.NodeID(node.ID), Role: "follower", Term: 3, Leader: "n1"}, nil
+	}
+	require.Equal(t, []string{"n1 wiped 0"}, said())
 }

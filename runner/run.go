@@ -89,8 +89,17 @@ func (s Setup) info(now time.Time) (results.Info, error) {
 		Name: s.Options.Name, Seed: s.Options.Seed, Command: s.Command, Environment: s.Options.Environment,
 		Versions: map[string]string{"go": runtime.Version(), "coup": s.Version, "raftnode": raftnode},
 		Options:  options, Plan: plans(s.Options, s.Faults), Started: now.UTC(),
-		Check: results.CheckOptions{AllowNoFaults: len(s.Faults) == 0, Troubled: len(s.Options.Trouble) > 0},
+		Recipe: s.recipe(),
+		Check:  results.CheckOptions{AllowNoFaults: len(s.Faults) == 0, Troubled: len(s.Options.Trouble) > 0},
 	}, nil
+}
+
+// recipe is what the steps of a recipe are to be measured by; nil for a run without.
+func (s Setup) recipe() *results.Recipe {
+	if s.Options.Recipe == "" {
+		return nil
+	}
+	return &results.Recipe{Name: s.Options.Recipe, ElectionTimeout: ElectionTimeout(s.Options.NodeFlags)}
 }
 
 // plans is what is planned of each kind of fault. Where the world makes trouble of its own, no fault
@@ -174,7 +183,7 @@ func (r *running) startNodes(ctx context.Context) *nodes {
 	if !r.fit() {
 		return nil
 	}
-	nodes, err := newNodes(c)
+	nodes, err := newNodes(c, r.Options.API)
 	if err != nil {
 		r.problem("The nodes cannot be reached: %v.", err)
 		return nil
@@ -192,6 +201,7 @@ func (r *running) loop(ctx, hurried context.Context, nodes *nodes) {
 	defer context.AfterFunc(ctx, func() { world.Wake(l.interrupt) })()
 	l.run()
 	r.note(l)
+	r.info.Stalls = world.Stalls()
 }
 
 // fit tells whether all faults can be used on the cluster.

@@ -24,6 +24,7 @@ type saboteur struct {
 	loop   *loop
 	faults map[string]nemesis.Fault
 	plan   []nemesis.Planned // relative to the beginning of the workload
+	recipe *nemesis.Recipe   // that the plan is of; nil where it was drawn
 
 	running bool          // new faults may be installed
 	offset  time.Duration // when the workload began
@@ -96,6 +97,9 @@ func planFaults(o Options, faults []nemesis.Fault) []nemesis.Planned {
 	if len(faults) == 0 {
 		return nil
 	}
+	if recipe, err := nemesis.FindRecipe(o.Recipe); err == nil {
+		return recipe.Plan(o.WarmUp)
+	}
 	plan := nemesis.Plan(stream(o.Seed, "schedule"), faults, nemesis.Timing{
 		Start: o.WarmUp, End: o.Duration, Interval: o.Interval, Window: o.Window,
 	})
@@ -113,7 +117,28 @@ func newSaboteur(l *loop, faults []nemesis.Fault) *saboteur {
 	for _, f := range faults {
 		s.faults[f.Name()] = f
 	}
+	if recipe, err := nemesis.FindRecipe(l.options.Recipe); err == nil {
+		s.recipe = &recipe
+	}
 	return s
+}
+
+// done tells whether a recipe has come to its end, and the cluster has rested from it. Any other run lasts as long as it was told to.
+func (s *saboteur) done(now time.Duration) bool {
+	return s.recipe != nil && s.running && s.idle() && s.next == len(s.plan) && now >= s.retryAt
+}
+
+// follow makes the times of a recipe's plan those at which things happen: it goes from step to step, and keeps only
+// to the time in between.
+func (s *saboteur) follow(now time.Duration) {
+	if s.recipe == nil {
+		return
+	}
+	if s.current != nil {
+		s.current.planned.HealAt = now - s.offset + s.recipe.Hold
+	} else {
+		s.retryAt = now + s.recipe.Rest
+	}
 }
 
 // begin lets faults happen. The workload began at the given time.
@@ -189,7 +214,7 @@ func (s *saboteur) install(planned nemesis.Planned) {
 			outcome = nemesis.Outcome{Result: nemesis.ResultIndeterminate, Reason: i.Err.Error()}
 		}
 		if outcome.Result == nemesis.ResultSkipped {
-			if at, ok := planned.Retry(i.End - s.offset); ok {
+			if at, ok := planned.Retry(i.End - s.offset); ok || s.recipe != nil {
 				s.retryAt = s.offset + at
 				return
 			}
@@ -201,6 +226,7 @@ func (s *saboteur) install(planned nemesis.Planned) {
 			s.tries, s.healAt = 0, 0
 			s.current.rest(i.End)
 		}
+		s.follow(i.End)
 		s.record(nemesis.Event{ID: planned.ID, Fault: planned.Fault, Seed: &planned.Seed, Phase: nemesis.Install, Start: i.Start, End: i.End, Outcome: outcome})
 	})
 }
@@ -241,6 +267,7 @@ func (s *saboteur) heal() {
 			outcome.Targets = attack.targets
 		}
 		s.current = nil
+		s.follow(i.End)
 		s.record(nemesis.Event{
 			ID: attack.planned.ID, Fault: attack.planned.Fault, Seed: &attack.planned.Seed, Phase: nemesis.Heal, Start: i.Start, End: i.End, Outcome: outcome,
 		})
@@ -250,7 +277,7 @@ func (s *saboteur) heal() {
 	})
 }
 
-// repair starts the nodes that are dead although nothing is in force.
+// repair starts those of the nodes that are dead although nothing is in force; nil stands for all that there are.
 func (s *saboteur) repair(nodes []string) {
 	s.busy = true
 	s.loop.world.Inject(func(ctx context.Context, c cluster.Cluster, _ nemesis.View) error {
@@ -258,7 +285,10 @@ func (s *saboteur) repair(nodes []string) {
 		if !ok {
 			return nil
 		}
-		for _, node := range nodes {
+		for _, node := range names(c) {
+			if nodes != nil && !slices.Contains(nodes, node) {
+				continue
+			}
 			state, err := killer.Process(ctx, node)
 			if err != nil {
 				return fmt.Errorf("process of %s: %w", node, err)

@@ -54,6 +54,8 @@ type Injected struct {
 
 // Round is what the nodes said when all were asked at once, and what became of their processes.
 type Round struct {
-	Nodes  []checker.Observation // in the order of the nodes
-	Deaths []cluster.Death       // every one so far that nobody asked for
+	Nodes []checker.Observation // in the order of the nodes
+	// Present are the nodes that are there now, for clients to ask; nil where none ever comes or goes.
+	Present []string
+	Deaths  []cluster.Death // every one so far that nobody asked for
 }

@@ -88,6 +88,9 @@ func (g *FinalReads) Next(now time.Duration) Next {
 	return Next{Kind: Invoke, Op: Op{Process: process, F: history.Read, Key: read.key, Node: node}}
 }
 
+// Ask implements Generator.
+func (g *FinalReads) Ask(nodes []string) { g.slots.ask(nodes) }
+
 // Completed implements Generator.
 func (g *FinalReads) Completed(e history.Event) {
 	if !g.missing[e.Key] || !g.slots.release(e.Process, e.Type == history.Info) {

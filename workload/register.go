@@ -216,6 +216,9 @@ func (g *Registers) expect(r *register) history.Int {
 	return r.known[g.random.IntN(len(r.known))]
 }
 
+// Ask implements Generator.
+func (g *Registers) Ask(nodes []string) { g.slots.ask(nodes) }
+
 // Completed implements Generator.
 func (g *Registers) Completed(e history.Event) {
 	r := g.byKey[e.Key]

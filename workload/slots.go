@@ -1,6 +1,9 @@
 package workload
 
-import "math/rand/v2"
+import (
+	"math/rand/v2"
+	"slices"
+)
 
 // The streams of a run's seed, so that one generator's draws do not shift another's.
 const (
@@ -35,6 +38,16 @@ func newSlots(first, count int, nodes []string, random *rand.Rand) *slots {
 }
 
 func (s *slots) draw() string { return s.nodes[s.random.IntN(len(s.nodes))] }
+
+// ask has all slots ask these nodes from now on. Those whose node is among them stay with it.
+func (s *slots) ask(nodes []string) {
+	s.nodes = nodes
+	for i, node := range s.node {
+		if !slices.Contains(nodes, node) {
+			s.node[i] = s.draw()
+		}
+	}
+}
 
 // take claims a free slot, drawn from all that are free.
 func (s *slots) take() (process int, node string, ok bool) {

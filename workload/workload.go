@@ -55,6 +55,8 @@ type Generator interface {
 	Next(now time.Duration) Next
 	// Completed tells the completion of an Op that Next returned.
 	Completed(history.Event)
+	// Ask gives it other nodes to ask from now on, at least one: some have come, or some have left.
+	Ask(nodes []string)
 }
 
 // Client carries out operations, one at a time. A process has a client of its own, made afresh.

@@ -35,16 +35,20 @@ const deathLines = 100
 // settleBound is how long a new network may take to carry packets.
 const settleBound = 15 * time.Second
 
+// maxNodes is how many nodes a cluster may ever have had.
+const maxNodes = 200
+
 // local is the cluster: processes in network namespaces.
 type local struct {
 	*packet.Network
 	options cluster.Options
-	network *network
 	temp    string // holds the nodes' data
-	nodes   map[string]*node
-	order   []cluster.Node
 
-	mu         sync.Mutex
+	growing sync.Mutex // of network, too
+	network *network
+
+	mu         sync.Mutex // held for moments only, unlike that of a node
+	nodes      []*node    // n1 first, those that were removed included
 	unexpected []cluster.Death
 	closed     bool
 }
@@ -52,20 +56,33 @@ type local struct {
 var _ interface {
 	cluster.Cluster
 	cluster.Killer
+	cluster.Stopper
+	cluster.Grower
 	cluster.Pauser
 	cluster.Partitioner
 	cluster.Watcher
 } = (*local)(nil)
 
 type node struct {
-	cluster.Node
-	port      *port
-	arguments []string
-	data      string
-	log       string
+	id   string
+	port *port
+	data string
+	log  string
 
 	mu      sync.Mutex
-	process *process // its last life
+	begins  []string // the arguments that say how it begins on an empty disk
+	process *process // its last life; nil before the first
+
+	// The cluster's mutex guards these.
+	wiped   int
+	removed bool
+}
+
+// view is the node as others see it. The cluster's mutex must be held.
+func (n *node) view() cluster.Node {
+	return cluster.Node{
+		ID: n.id, ClientURL: fmt.Sprintf("http://%s:%d", n.port.address, clientPort), Address: n.port.address.String(), Wiped: n.wiped,
+	}
 }
 
 // Start makes the bridge and the nodes' namespaces and returns when all processes run; they may
@@ -74,10 +91,10 @@ func Start(ctx context.Context, o cluster.Options) (cluster.Cluster, error) {
 	if !Inside() {
 		return nil, ErrOutside
 	}
-	if o.Nodes < 1 || o.Nodes > 200 {
-		return nil, fmt.Errorf("netns: %d nodes: want 1 to 200", o.Nodes)
+	if o.Nodes < 1 || o.Nodes > maxNodes {
+		return nil, fmt.Errorf("netns: %d nodes: want 1 to %d", o.Nodes, maxNodes)
 	}
-	c := &local{options: o, nodes: map[string]*node{}}
+	c := &local{options: o}
 	if err := c.start(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("netns: %w", err), c.Close(context.WithoutCancel(ctx)))
 	}
@@ -104,17 +121,29 @@ func (c *local) start(ctx context.Context) (err error) {
 		return err
 	}
 	for i, p := range c.network.ports {
-		if err := c.addNode(fmt.Sprintf("n%d", i+1), p, strings.Join(peers, ",")); err != nil {
+		n, err := c.newNode(fmt.Sprintf("n%d", i+1), p, false)
+		if err != nil {
 			return err
 		}
+		n.begins = []string{"--bootstrap", "--peers", strings.Join(peers, ",")}
 	}
 	c.progress("starting %d nodes", c.options.Nodes)
-	for _, n := range c.order {
-		if err := c.launch(c.nodes[n.ID]); err != nil {
+	for _, n := range c.all() {
+		n.mu.Lock()
+		err := c.launch(n)
+		n.mu.Unlock()
+		if err != nil {
 			return err
 		}
 	}
 	return ctx.Err()
+}
+
+// all are the nodes, those that were removed included.
+func (c *local) all() []*node {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.nodes)
 }
 
 func (c *local) progress(format string, a ...any) {
@@ -123,47 +152,49 @@ func (c *local) progress(format string, a ...any) {
 	}
 }
 
-func (c *local) addNode(id string, p *port, peers string) error {
+// newNode makes a node that does not run yet.
+func (c *local) newNode(id string, p *port, removed bool) (*node, error) {
 	folder := filepath.Join(c.options.Dir, "nodes", id)
-	n := &node{
-		Node: cluster.Node{
-			ID:        id,
-			ClientURL: fmt.Sprintf("http://%s:%d", p.address, clientPort),
-			Address:   p.address.String(),
-		},
-		port: p,
-		data: filepath.Join(c.temp, id),
-		log:  filepath.Join(folder, "node.log"),
+	n := &node{id: id, port: p, data: filepath.Join(c.temp, id), log: filepath.Join(folder, "node.log"), removed: removed}
+	if err := errors.Join(os.MkdirAll(folder, 0o755), os.MkdirAll(n.data, 0o755)); err != nil {
+		return nil, err
 	}
-	n.arguments = []string{
-		"--id", id,
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.nodes = append(c.nodes, n)
+	return n, nil
+}
+
+func (c *local) arguments(n *node) ([]string, error) {
+	arguments := []string{
+		"--id", n.id,
 		"--listen-http", fmt.Sprintf(":%d", clientPort),
 		"--listen-bus", fmt.Sprintf(":%d", busPort),
 		"--listen-gossip", fmt.Sprintf(":%d", gossipPort),
-		"--advertise", n.Address,
-		"--peers", peers,
-		"--bootstrap",
+		"--advertise", n.port.address.String(),
 		"--data", n.data,
 		"--log-format", "json",
 	}
+	arguments = append(arguments, n.begins...)
 	if c.options.LoseUnsynced {
-		n.arguments = append(n.arguments, "--unsafe-lose-unsynced")
+		arguments = append(arguments, "--unsafe-lose-unsynced")
 	}
 	if c.options.ActionLog {
-		actions, err := filepath.Abs(filepath.Join(folder, "actions.ndjson"))
+		actions, err := filepath.Abs(filepath.Join(filepath.Dir(n.log), "actions.ndjson"))
 		if err != nil {
-			return err
+			return nil, err
 		}
-		n.arguments = append(n.arguments, "--action-log", actions)
+		arguments = append(arguments, "--action-log", actions)
 	}
-	n.arguments = append(n.arguments, c.options.NodeArguments...)
-	c.nodes[id] = n
-	c.order = append(c.order, n.Node)
-	return errors.Join(os.MkdirAll(folder, 0o755), os.MkdirAll(n.data, 0o755))
+	return append(arguments, c.options.NodeArguments...), nil
 }
 
-// launch begins a new life of the node.
+// launch begins a new life of the node. n.mu must be held.
 func (c *local) launch(n *node) error {
+	arguments, err := c.arguments(n)
+	if err != nil {
+		return err
+	}
 	log, err := os.OpenFile(n.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
 		return err
@@ -173,17 +204,17 @@ func (c *local) launch(n *node) error {
 	if err != nil {
 		return err
 	}
-	cmd := exec.Command(binary, n.arguments...)
+	cmd := exec.Command(binary, arguments...)
 	cmd.Stdout, cmd.Stderr = log, log
 	p, err := startProcess(n.port.namespace, cmd, func(s *os.ProcessState) {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		c.unexpected = append(c.unexpected, cluster.Death{
-			Node: n.ID, At: time.Now(), Exit: s.String(), Log: lastLines(n.log, deathLines),
+			Node: n.id, At: time.Now(), Exit: s.String(), Log: lastLines(n.log, deathLines),
 		})
 	})
 	if err != nil {
-		return fmt.Errorf("start %s: %w", n.ID, err)
+		return fmt.Errorf("start %s: %w", n.id, err)
 	}
 	n.process = p
 	return nil
@@ -193,7 +224,93 @@ func (c *local) launch(n *node) error {
 func (c *local) Environment() string { return "netns" }
 
 // Nodes implements cluster.Cluster.
-func (c *local) Nodes() []cluster.Node { return slices.Clone(c.order) }
+func (c *local) Nodes() []cluster.Node {
+	var present []cluster.Node
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, n := range c.nodes {
+		if !n.removed {
+			present = append(present, n.view())
+		}
+	}
+	return present
+}
+
+// Add implements cluster.Grower.
+func (c *local) Add(ctx context.Context, name string) (cluster.Node, error) {
+	c.growing.Lock()
+	defer c.growing.Unlock()
+	var peers []string
+	for _, p := range c.Nodes() {
+		peers = append(peers, p.ID+"="+p.Address)
+	}
+	n, err := c.vacant(name)
+	if err != nil {
+		return cluster.Node{}, fmt.Errorf("netns: add %s: %w", name, err)
+	}
+	if err := c.Network.Join(ctx, n.id, packet.Member{Address: n.port.address, Endpoint: n.port.agent}, settleBound); err != nil {
+		c.Network.Leave(n.id)
+		return cluster.Node{}, fmt.Errorf("netns: add %s: %w", n.id, err)
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.begins = []string{"--join", "--peers", strings.Join(peers, ",")}
+	if err := c.launch(n); err != nil {
+		c.Network.Leave(n.id)
+		return cluster.Node{}, fmt.Errorf("netns: add %s: %w", n.id, err)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n.removed = false
+	return n.view(), nil
+}
+
+// vacant is a node that was removed, or, when the name is empty, a new one.
+func (c *local) vacant(name string) (*node, error) {
+	all := c.all()
+	if name == "" {
+		if len(all) == maxNodes {
+			return nil, fmt.Errorf("there were %d nodes already", maxNodes)
+		}
+		p, err := c.network.add()
+		if err != nil {
+			return nil, err
+		}
+		return c.newNode(fmt.Sprintf("n%d", len(all)+1), p, true)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, n := range all {
+		if n.id == name && n.removed {
+			return n, nil
+		}
+	}
+	return nil, errors.New("no such node was removed")
+}
+
+// Remove implements cluster.Grower.
+func (c *local) Remove(_ context.Context, id string, wipe bool) error {
+	c.growing.Lock()
+	defer c.growing.Unlock()
+	return c.with(id, "remove", func(n *node) error {
+		if !n.process.dead() {
+			return errors.New("it runs")
+		}
+		if wipe {
+			if err := errors.Join(os.RemoveAll(n.data), os.MkdirAll(n.data, 0o755)); err != nil {
+				return err
+			}
+		}
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if wipe {
+			n.wiped++
+		}
+		n.removed = true
+		c.Network.Leave(id)
+		return nil
+	})
+}
 
 // Unexpected implements cluster.Watcher.
 func (c *local) Unexpected() []cluster.Death {
@@ -209,6 +326,16 @@ func (c *local) Kill(ctx context.Context, id string) error {
 			return os.ErrProcessDone
 		}
 		return n.process.kill(ctx)
+	})
+}
+
+// Stop implements cluster.Stopper. A node that is dead already is an error.
+func (c *local) Stop(ctx context.Context, id string) error {
+	return c.with(id, "stop", func(n *node) error {
+		if n.process.dead() {
+			return os.ErrProcessDone
+		}
+		return n.process.stop(ctx)
 	})
 }
 
@@ -242,28 +369,39 @@ func (c *local) Resume(ctx context.Context, id string) error {
 }
 
 func (c *local) with(id, verb string, f func(*node) error) error {
-	n, ok := c.nodes[id]
-	if !ok {
-		return fmt.Errorf("netns: %s %s: no such node", verb, id)
+	n, err := c.find(id)
+	if err == nil {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		err = f(n)
 	}
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if err := f(n); err != nil {
+	if err != nil {
 		return fmt.Errorf("netns: %s %s: %w", verb, id, err)
 	}
 	return nil
 }
 
-// Collect implements cluster.Cluster. Logs are in the run's folder from the start.
+func (c *local) find(id string) (*node, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, n := range c.nodes {
+		if n.id == id && !n.removed {
+			return n, nil
+		}
+	}
+	return nil, errors.New("no such node")
+}
+
+// Collect implements cluster.Cluster. Logs are in the run's folder from the start. What was removed is collected, too.
 func (c *local) Collect(_ context.Context, data bool) error {
 	if !data {
 		return nil
 	}
 	var failures []error
-	for _, n := range c.order {
-		target := filepath.Join(c.options.Dir, "nodes", n.ID, "data")
-		if err := copyTree(target, c.nodes[n.ID].data); err != nil {
-			failures = append(failures, fmt.Errorf("netns: collect the data of %s: %w", n.ID, err))
+	for _, n := range c.all() {
+		target := filepath.Join(c.options.Dir, "nodes", n.id, "data")
+		if err := copyTree(target, n.data); err != nil {
+			failures = append(failures, fmt.Errorf("netns: collect the data of %s: %w", n.id, err))
 		}
 	}
 	return errors.Join(failures...)
@@ -279,7 +417,7 @@ func (c *local) Close(ctx context.Context) error {
 		return nil
 	}
 	var failures []error
-	for _, n := range c.nodes {
+	for _, n := range c.all() {
 		n.mu.Lock()
 		if n.process != nil && !n.process.dead() {
 			failures = append(failures, n.process.kill(ctx))

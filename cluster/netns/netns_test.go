@@ -71,6 +71,7 @@ type answer struct {
 	Peers string
 	Lose  bool
 	Extra string
+	Join  bool
 }
 
 // ask waits until the node answers.
@@ -247,7 +248,7 @@ func TestCloseLeavesNothing(t *testing.T) {
 		lives, err := os.ReadFile(filepath.Join(c.options.Dir, "nodes/n1/data/lives"))
 		require.NoError(t, err)
 		require.Equal(t, "x", string(lives))
-		process := c.nodes["n1"].process
+		process := c.nodes[0].process
 		require.NoError(t, c.Close(t.Context()))
 		require.NoError(t, c.Close(t.Context()))
 		require.True(t, process.dead())
@@ -263,4 +264,73 @@ func TestStartFailsWhole(t *testing.T) {
 	require.ErrorContains(t, err, "/nonexistent")
 	c := startCluster(t, cluster.Options{Nodes: 1})
 	ask(t, c.Nodes()[0])
+}
+
+// Catches a stop that kills, one that passes for a crash, and one that hides that the node ended badly.
+func TestStop(t *testing.T) {
+	binary := ""
+	for _, code := range []int{0, 3} {
+		if needNamespaces(t); binary == "" {
+			binary = buildNode(t)
+		}
+		c := startCluster(t, cluster.Options{Nodes: 1, Binary: binary, NodeArguments: []string{"--stop-code", fmt.Sprint(code)}})
+		ask(t, c.Nodes()[0])
+		err := c.Stop(t.Context(), "n1")
+		state, failure := c.Process(t.Context(), "n1")
+		require.NoError(t, failure)
+		require.Equal(t, "dead", state.State)
+		log, failure := os.ReadFile(filepath.Join(c.options.Dir, "nodes/n1/node.log"))
+		require.NoError(t, failure)
+		require.Contains(t, string(log), "node n1 was told to stop")
+		if code != 0 {
+			require.ErrorContains(t, err, "exit status 3")
+			require.Eventually(t, func() bool { return len(c.Unexpected()) == 1 }, 10*time.Second, 10*time.Millisecond)
+			require.NoError(t, c.Close(t.Context()))
+			continue
+		}
+		require.NoError(t, err)
+		require.ErrorIs(t, c.Stop(t.Context(), "n1"), os.ErrProcessDone)
+		require.NoError(t, c.Restart(t.Context(), "n1"))
+		require.Equal(t, 2, ask(t, c.Nodes()[0]).Lives)
+		require.Empty(t, c.Unexpected())
+		require.NoError(t, c.Close(t.Context()))
+	}
+}
+
+// Catches a further node that begins as a first member, on somebody's disk or at somebody's address, one that faults or
+// other nodes do not reach, and one that was removed and is still there, or comes back on a disk that should be empty.
+func TestAddAndRemove(t *testing.T) {
+	c := startCluster(t, cluster.Options{Nodes: 2})
+	require.ErrorContains(t, c.Remove(t.Context(), "n2", true), "runs")
+	added, err := c.Add(t.Context(), "")
+	require.NoError(t, err)
+	require.Equal(t, cluster.Node{ID: "n3", ClientURL: "http://10.77.0.13:4100", Address: "10.77.0.13"}, added)
+	require.Equal(t, added, c.Nodes()[2])
+	require.Equal(t, answer{ID: "n3", Lives: 1, Join: true, Peers: "n1=10.77.0.11,n2=10.77.0.12"}, ask(t, added))
+	ask(t, c.Nodes()[0])
+	require.True(t, reaches(t, c.Nodes()[0], added))
+	cut := []cluster.Link{{From: "n1", To: "n3"}}
+	require.NoError(t, c.Cut(t.Context(), cut))
+	require.False(t, reaches(t, c.Nodes()[0], added))
+	require.NoError(t, c.Restore(t.Context(), cut))
+
+	for lives, wipe := range []bool{false, true, false} {
+		require.NoError(t, c.Kill(t.Context(), "n3"))
+		require.NoError(t, c.Remove(t.Context(), "n3", wipe))
+		require.Len(t, c.Nodes(), 2)
+		require.ErrorContains(t, c.Restart(t.Context(), "n3"), "no such node")
+		_, err := c.Probe(t.Context(), cut)
+		require.ErrorContains(t, err, "n1>n3")
+		again, err := c.Add(t.Context(), "n3")
+		require.NoError(t, err)
+		require.Equal(t, added.ClientURL, again.ClientURL)
+		require.Equal(t, []int{2, 1, 2}[lives], ask(t, again).Lives)
+		require.Equal(t, []int{0, 1, 1}[lives], again.Wiped)
+	}
+	_, err = c.Add(t.Context(), "n1")
+	require.ErrorContains(t, err, "no such node was removed")
+	next, err := c.Add(t.Context(), "")
+	require.NoError(t, err)
+	require.Equal(t, "n4", next.ID)
+	require.Empty(t, c.Unexpected())
 }

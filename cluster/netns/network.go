@@ -29,7 +29,8 @@ func addressOf(number int) netip.Addr {
 
 // network is a bridge and the network namespaces that hang off it.
 type network struct {
-	ports []*port // node 1 first
+	bridge *netlink.Bridge
+	ports  []*port // node 1 first
 }
 
 // port is one node's place in the network.
@@ -43,26 +44,31 @@ type port struct {
 // newNetwork makes the bridge and that many ports. A network that is made in part is returned along
 // with the error, to be closed.
 func newNetwork(ports int) (*network, error) {
-	n := &network{}
-	bridge := &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: bridgeName, HardwareAddr: bridgeHardware}}
-	if err := netlink.LinkAdd(bridge); err != nil {
+	n := &network{bridge: &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: bridgeName, HardwareAddr: bridgeHardware}}}
+	if err := netlink.LinkAdd(n.bridge); err != nil {
 		return n, fmt.Errorf("make the bridge: %w", err)
 	}
-	if err := bringUp(bridge, bridgeAddress); err != nil {
+	if err := bringUp(n.bridge, bridgeAddress); err != nil {
 		return n, err
 	}
-	for i := range ports {
-		ns, err := newNamespace()
-		if err != nil {
-			return n, err
-		}
-		p := &port{namespace: ns, address: addressOf(i + 1), link: fmt.Sprintf("coup-n%d", i+1)}
-		n.ports = append(n.ports, p)
-		if err := p.plug(bridge); err != nil {
+	for range ports {
+		if _, err := n.add(); err != nil {
 			return n, err
 		}
 	}
 	return n, nil
+}
+
+// add makes one port more. One that is made in part is closed along with the others.
+func (n *network) add() (*port, error) {
+	ns, err := newNamespace()
+	if err != nil {
+		return nil, err
+	}
+	number := len(n.ports) + 1
+	p := &port{namespace: ns, address: addressOf(number), link: fmt.Sprintf("coup-n%d", number)}
+	n.ports = append(n.ports, p)
+	return p, p.plug(n.bridge)
 }
 
 func (p *port) plug(bridge *netlink.Bridge) error {

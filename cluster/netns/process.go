@@ -20,13 +20,14 @@ import (
 
 // process is one life of a node.
 type process struct {
-	cmd    *exec.Cmd
-	killed atomic.Bool   // we sent SIGKILL
-	done   chan struct{} // closed when it has ended and was reaped
+	cmd     *exec.Cmd
+	killed  atomic.Bool   // we sent SIGKILL
+	stopped atomic.Bool   // we sent SIGTERM
+	done    chan struct{} // closed when it has ended and was reaped
 }
 
 // startProcess starts cmd in the namespace, in a process group of its own, and calls died if it
-// ends otherwise than by kill.
+// ends otherwise than by kill, or by stop with code 0.
 func startProcess(ns *namespace, cmd *exec.Cmd, died func(*os.ProcessState)) (*process, error) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := ns.do(cmd.Start); err != nil {
@@ -37,7 +38,9 @@ func startProcess(ns *namespace, cmd *exec.Cmd, died func(*os.ProcessState)) (*p
 		defer close(p.done)
 		_ = cmd.Wait()
 		status := cmd.ProcessState.Sys().(syscall.WaitStatus)
-		if !p.killed.Load() || !status.Signaled() || status.Signal() != syscall.SIGKILL {
+		killed := p.killed.Load() && status.Signaled() && status.Signal() == syscall.SIGKILL
+		stopped := p.stopped.Load() && status.Exited() && status.ExitStatus() == 0
+		if !killed && !stopped {
 			died(cmd.ProcessState)
 		}
 	}()
@@ -56,14 +59,31 @@ func (p *process) dead() bool {
 // kill ends it by SIGKILL and returns when it is gone.
 func (p *process) kill(ctx context.Context) error {
 	p.killed.Store(true)
-	if err := p.cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+	return p.end(ctx, syscall.SIGKILL)
+}
+
+// stop ends it by SIGTERM and returns when it is gone.
+func (p *process) stop(ctx context.Context) error {
+	p.stopped.Store(true)
+	if err := p.end(ctx, syscall.SIGTERM); err != nil {
+		return err
+	}
+	if !p.cmd.ProcessState.Success() {
+		return fmt.Errorf("told to stop, it ended otherwise: %v", p.cmd.ProcessState)
+	}
+	return nil
+}
+
+// end sends it a signal that should end it, and returns when it is gone.
+func (p *process) end(ctx context.Context, signal syscall.Signal) error {
+	if err := p.cmd.Process.Signal(signal); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return err
 	}
 	select {
 	case <-p.done:
 		return nil
 	case <-ctx.Done():
-		return fmt.Errorf("SIGKILL was sent, but it lives: %w", ctx.Err())
+		return fmt.Errorf("it was sent the signal %q, but it lives: %w", signal, ctx.Err())
 	}
 }
 

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -27,16 +29,49 @@ type Member struct {
 	Endpoint
 }
 
-// Network is the cluster.Partitioner made of the agents of all nodes.
+// Network is the cluster.Partitioner made of the agents of all nodes. Safe for concurrent use.
 type Network struct {
-	members map[string]Member
-	nonce   atomic.Uint64
+	nonce atomic.Uint64
+
+	mu      sync.Mutex
+	members map[string]Member // replaced, never changed
 }
 
 var _ cluster.Partitioner = (*Network)(nil)
 
 // NewNetwork makes a Network of nodes by id.
 func NewNetwork(members map[string]Member) *Network { return &Network{members: members} }
+
+func (n *Network) current() map[string]Member {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.members
+}
+
+// Join adds a node, and waits until its links carry, for at most bound.
+func (n *Network) Join(ctx context.Context, id string, m Member, bound time.Duration) error {
+	n.replace(func(members map[string]Member) { members[id] = m })
+	var own []cluster.Link
+	for _, l := range n.links() {
+		if l.From == id || l.To == id {
+			own = append(own, l)
+		}
+	}
+	return n.settle(ctx, own, bound)
+}
+
+// Leave takes a node out: it has no links any more. What was cut of them stays cut at its agent.
+func (n *Network) Leave(id string) {
+	n.replace(func(members map[string]Member) { delete(members, id) })
+}
+
+func (n *Network) replace(change func(map[string]Member)) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	members := maps.Clone(n.members)
+	change(members)
+	n.members = members
+}
 
 // Cut implements cluster.Partitioner. When it fails half-way, it takes back what it had cut.
 func (n *Network) Cut(ctx context.Context, links []cluster.Link) error {
@@ -51,22 +86,23 @@ func (n *Network) Restore(ctx context.Context, links []cluster.Link) error {
 type action func(e Endpoint, ctx context.Context, from []netip.Addr) error
 
 func (n *Network) change(ctx context.Context, links []cluster.Link, verb string, do, undo action) error {
+	members := n.current()
 	into := map[string][]netip.Addr{}
 	var receivers []string
 	for _, l := range links {
-		if err := n.check(l); err != nil {
+		if err := check(members, l); err != nil {
 			return err
 		}
 		if into[l.To] == nil {
 			receivers = append(receivers, l.To)
 		}
-		into[l.To] = append(into[l.To], n.members[l.From].Address)
+		into[l.To] = append(into[l.To], members[l.From].Address)
 	}
 	failures := make([]error, len(receivers))
 	var group errgroup.Group
 	for i, to := range receivers {
 		group.Go(func() error {
-			failures[i] = do(n.members[to].Endpoint, ctx, into[to])
+			failures[i] = do(members[to].Endpoint, ctx, into[to])
 			return nil
 		})
 	}
@@ -80,7 +116,7 @@ func (n *Network) change(ctx context.Context, links []cluster.Link, verb string,
 		defer cancel()
 		for i, to := range receivers {
 			if failures[i] == nil {
-				err = errors.Join(err, undo(n.members[to].Endpoint, ctx, into[to]))
+				err = errors.Join(err, undo(members[to].Endpoint, ctx, into[to]))
 			}
 		}
 	}
@@ -89,10 +125,11 @@ func (n *Network) change(ctx context.Context, links []cluster.Link, verb string,
 
 // Probe implements cluster.Partitioner.
 func (n *Network) Probe(ctx context.Context, links []cluster.Link) ([]cluster.Probe, error) {
+	members := n.current()
 	probes := make([]cluster.Probe, len(links))
 	group, ctx := errgroup.WithContext(ctx)
 	for i, l := range links {
-		if err := n.check(l); err != nil {
+		if err := check(members, l); err != nil {
 			return nil, err
 		}
 		group.Go(func() error {
@@ -100,7 +137,7 @@ func (n *Network) Probe(ctx context.Context, links []cluster.Link) ([]cluster.Pr
 			for j := range nonces {
 				nonces[j] = n.nonce.Add(1)
 			}
-			from, to := n.members[l.From], n.members[l.To]
+			from, to := members[l.From], members[l.To]
 			start := time.Now()
 			if err := from.Send(ctx, to.Address, nonces); err != nil {
 				return fmt.Errorf("probe %s: %w", l, err)
@@ -122,9 +159,13 @@ func (n *Network) Probe(ctx context.Context, links []cluster.Link) ([]cluster.Pr
 // Settle probes every link until all carry, for at most bound. A bridge drops what comes in the
 // first moments after a port was added.
 func (n *Network) Settle(ctx context.Context, bound time.Duration) error {
+	return n.settle(ctx, n.links(), bound)
+}
+
+func (n *Network) settle(ctx context.Context, waiting []cluster.Link, bound time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, bound)
 	defer cancel()
-	for waiting := n.links(); len(waiting) > 0; {
+	for len(waiting) > 0 {
 		probes, err := n.Probe(ctx, waiting)
 		if err = errors.Join(err, ctx.Err()); err != nil {
 			return fmt.Errorf("links that carry nothing after %v: %v: %w", bound, waiting, err)
@@ -140,8 +181,9 @@ func (n *Network) Settle(ctx context.Context, bound time.Duration) error {
 }
 
 func (n *Network) links() (all []cluster.Link) {
-	for from := range n.members {
-		for to := range n.members {
+	members := n.current()
+	for from := range members {
+		for to := range members {
 			if from != to {
 				all = append(all, cluster.Link{From: from, To: to})
 			}
@@ -150,9 +192,9 @@ func (n *Network) links() (all []cluster.Link) {
 	return all
 }
 
-func (n *Network) check(l cluster.Link) error {
-	_, from := n.members[l.From]
-	_, to := n.members[l.To]
+func check(members map[string]Member, l cluster.Link) error {
+	_, from := members[l.From]
+	_, to := members[l.To]
 	if !from || !to || l.From == l.To {
 		return fmt.Errorf("%s is not a link of this cluster", l)
 	}

@@ -124,6 +124,9 @@ func (f *replayFlags) recorded() (troubles []string, err error) {
 	if len(o.Schedule) == 0 {
 		return nil, errors.New("no fault was installed in it, so that there is nothing to do again: use its command, which run.json has")
 	}
+	if o.Recipe != "" {
+		return nil, fmt.Errorf("it followed a recipe: use coup run --recipe %s", o.Recipe)
+	}
 	given := f.options
 	o.Name, o.Results, o.Binary, o.ActionLog = given.Name, given.Results, given.Binary, given.ActionLog
 	if f.environment == "" {

@@ -26,6 +26,7 @@ type runFlags struct {
 	environment string
 	seed        string
 	faults      string
+	write       string          // a page, of a recipe
 	drawn       []nemesis.Fault // of faults
 }
 
@@ -45,11 +46,20 @@ last time, check the history, and answer with a verdict and the evidence.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
 	}
+	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
+		if strings.HasSuffix(err.Error(), "--recipe") {
+			_, none := nemesis.FindRecipe("")
+			return fmt.Errorf("%w: %w", err, none)
+		}
+		return err
+	})
 	flags := cmd.Flags()
 	f.bindCommon(flags)
 	o := &f.options
 	flags.StringVar(&f.faults, "faults", "all", "which faults: names or groups with commas between, or none\n"+faultList()+
 		"\nand in sim what goes wrong all along\n("+strings.Join(sim.Troubles(), ", ")+")")
+	flags.StringVar(&o.Recipe, "recipe", "", "a fixed schedule in place of faults that are drawn: "+recipeList())
+	flags.StringVar(&f.write, "write", "", "with --recipe: page to write its figures into, between its markers")
 	flags.IntVar(&o.Nodes, "nodes", o.Nodes, "nodes in the cluster")
 	flags.DurationVar(&o.Duration, "duration", o.Duration, "how long the workload lasts, warm-up included")
 	flags.DurationVar(&o.WarmUp, "warm-up", o.WarmUp, "how long it lasts before the first fault")
@@ -59,6 +69,7 @@ last time, check the history, and answer with a verdict and the evidence.`,
 	flags.DurationVar(&o.Interval, "interval", o.Interval, "from one fault to the next, on average")
 	flags.DurationVar(&o.Window, "window", o.Window, "how long a fault is in force, on average; 0 for what suits the interval")
 	flags.DurationVar(&o.OpTimeout, "op-timeout", o.OpTimeout, "how long a client waits for an answer")
+	flags.StringVar(&o.API, "api", o.API, "by which API clients ask nodes: http or grpc")
 	flags.BoolVar(&o.LoseUnsynced, "lose-unsynced", o.LoseUnsynced, "what a node has not synced dies with its process")
 	flags.StringVar(&o.Name, "name", o.Name, "name of the run's folder in the results folder")
 	flags.StringVar(&o.Store, "store", "", "in sim: what nodes keep their logs in, memory or pebble; memory when not given")
@@ -81,13 +92,18 @@ func faultList() string {
 	for _, fault := range nemesis.All() {
 		names = append(names, fault.Name())
 	}
-	return "(" + strings.Join(names, ", ") + ")"
+	var real []string
+	for _, fault := range nemesis.Real() {
+		real = append(real, fault.Name())
+	}
+	return "(" + strings.Join(names, ", ") + ")" +
+		"\nand in docker and netns, by their own names or as stop and membership\n(" + strings.Join(real, ", ") + ")"
 }
 
 // run does a whole run and ends with the exit code of its verdict. Everything that can be refused is
 // refused before anything is started.
 func (f *runFlags) run(cmd *cobra.Command) error {
-	troubles, named, err := f.parse()
+	troubles, named, err := f.parse(cmd)
 	if err != nil {
 		return err
 	}
@@ -104,7 +120,7 @@ func (f *runFlags) run(cmd *cobra.Command) error {
 	}
 	if environment.name == simulated {
 		err = f.simulated(cmd, troubles)
-	} else {
+	} else if named, err = f.families(named); err == nil {
 		err = f.inReality(environment.name, named)
 	}
 	if err != nil {
@@ -120,16 +136,12 @@ func (f *runFlags) run(cmd *cobra.Command) error {
 }
 
 // parse makes options of the flags, and finds what goes wrong in sim, and which of that was named.
-func (f *runFlags) parse() (troubles, named []string, err error) {
+func (f *runFlags) parse(cmd *cobra.Command) (troubles, named []string, err error) {
 	o := &f.options
-	list, troubles, named := splitTroubles(f.faults)
-	if f.drawn, err = nemesis.Parse(list); err != nil {
-		return nil, nil, &usageError{fmt.Errorf("--faults: %w", err)}
+	if troubles, named, err = f.chooseFaults(cmd); err != nil {
+		return nil, nil, &usageError{err}
 	}
-	o.Faults = []string{}
-	for _, fault := range f.drawn {
-		o.Faults = append(o.Faults, fault.Name())
-	}
+	f.name()
 	if o.Seed, err = parseSeed(f.seed); err != nil {
 		return nil, nil, err
 	}
@@ -137,6 +149,14 @@ func (f *runFlags) parse() (troubles, named []string, err error) {
 		return nil, nil, &usageError{err}
 	}
 	return troubles, named, nil
+}
+
+// name notes the names of the faults.
+func (f *runFlags) name() {
+	f.options.Faults = []string{}
+	for _, fault := range f.drawn {
+		f.options.Faults = append(f.options.Faults, fault.Name())
+	}
 }
 
 // enter makes sure that the run can be kept, and goes where its nodes will be.
@@ -161,6 +181,11 @@ func (f *runFlags) play(cmd *cobra.Command, e environment, t *terminal) error {
 		return err
 	}
 	t.conclude(conclusion, f.options)
+	if f.write != "" {
+		if err := writeRecipe(f.write, f.options, conclusion.Report); err != nil {
+			return err
+		}
+	}
 	if code := conclusion.Report.Verdict.ExitCode(); code != 0 {
 		return exitCode(code)
 	}
@@ -196,12 +221,18 @@ func (f *runFlags) world(dir string, actions *actionFile) (runner.Simulation, er
 
 // simulated makes the options those of a simulated run, and refuses what makes no sense there.
 func (f *runFlags) simulated(cmd *cobra.Command, troubles []string) error {
-	for _, flag := range []string{"raftnode", "node-flag", "lose-unsynced"} {
+	if f.options.Recipe != "" {
+		return fmt.Errorf("--recipe: %s needs nodes that are stopped and that come and go: use --env docker or netns", f.options.Recipe)
+	}
+	for _, flag := range []string{"raftnode", "node-flag", "lose-unsynced", "api"} {
 		if cmd.Flags().Changed(flag) {
 			return fmt.Errorf("--%s: there is no raftnode process in sim: leave it out, or use --env docker or netns", flag)
 		}
 	}
 	f.options.Trouble = troubles
+	if err := simulable(f.drawn); err != nil {
+		return err
+	}
 	return checkStore(f.options.Store)
 }
 

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"coup/nemesis"
 	"coup/sim"
 )
 
@@ -12,6 +13,18 @@ import (
 func checkStore(name string) error {
 	if name != "" && name != sim.StoreMemory && name != sim.StorePebble {
 		return fmt.Errorf("--store: %q: it must be %s or %s", name, sim.StoreMemory, sim.StorePebble)
+	}
+	return nil
+}
+
+// simulable refuses the faults that the simulator has not.
+func simulable(faults []nemesis.Fault) error {
+	for _, fault := range faults {
+		for _, real := range nemesis.Real() {
+			if real.Name() == fault.Name() {
+				return fmt.Errorf("--faults: %s needs real nodes: use --env docker or netns. In sim, membership stands for administrators who change members all along", fault.Name())
+			}
+		}
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -86,4 +87,22 @@ func TestJudgeSweep(t *testing.T) {
 		require.Equal(t, c.want, verdict, c.name)
 		require.Equal(t, c.want == checker.Pass, len(reasons) == 0, c.name)
 	}
+}
+
+// Catches a word that is a family of faults where nodes are real, and is taken for the simulator's trouble there.
+func TestFamiliesOfFaultsOnRealNodes(t *testing.T) {
+	f := newRunFlags()
+	f.options.Duration = 10 * time.Minute
+	list, _, named := splitTroubles("kill-leader,membership,disk")
+	var err error
+	f.drawn, err = nemesis.Parse(list)
+	require.NoError(t, err)
+	others, err := f.families(named)
+	require.NoError(t, err)
+	require.Equal(t, []string{"disk"}, others)
+	require.Equal(t, []string{"kill-leader", "grow", "shrink"}, f.options.Faults[:3])
+	require.Len(t, f.drawn, 9)
+	f.options.Duration = 30 * time.Second
+	_, err = f.families([]string{"membership"})
+	require.ErrorContains(t, err, "too short")
 }

@@ -57,8 +57,12 @@ func (f *soakFlags) soak(cmd *cobra.Command) error {
 		return &usageError{fmt.Errorf("--duration: %v is less than one window of %v", whole, f.window)}
 	}
 	f.options.Duration = f.window // which must have room for all faults
-	if _, named, err := f.parse(); err != nil {
+	_, named, err := f.parse(cmd)
+	if err != nil {
 		return err
+	}
+	if named, err = f.families(named); err != nil {
+		return &usageError{err}
 	} else if len(named) > 0 {
 		return &usageError{fmt.Errorf("--faults: %v cannot be had on real nodes: use coup sweep", named)}
 	}

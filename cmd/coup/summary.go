@@ -17,8 +17,13 @@ import (
 
 // header says what is about to be run, the seed first.
 func (t *terminal) header(cmd *cobra.Command, o runner.Options, why string) {
-	faults := "no faults"
-	if len(o.Faults) > 0 {
+	faults, duration := "no faults", o.Duration.String()
+	if o.Recipe != "" {
+		duration = "the time of the recipe"
+	}
+	if o.Recipe != "" {
+		faults = "recipe " + o.Recipe + ": " + strings.Join(o.Faults, ", ")
+	} else if len(o.Faults) > 0 {
 		faults = "faults: " + strings.Join(o.Faults, ", ")
 	}
 	if len(o.Trouble) > 0 {
@@ -31,7 +36,7 @@ func (t *terminal) header(cmd *cobra.Command, o runner.Options, why string) {
 	t.Printf("%s  seed %s\n", t.paint(bold, cmd.CommandPath()), t.paint(bold, fmt.Sprint(o.Seed)))
 	for _, line := range []string{
 		fmt.Sprintf("%d nodes on %s", o.Nodes, environment),
-		fmt.Sprintf("%v of %d clients, %s operations a second, %d keys", o.Duration, o.Concurrency, number(o.Rate), o.Keys),
+		fmt.Sprintf("%s of %d clients, %s operations a second, %d keys", duration, o.Concurrency, number(o.Rate), o.Keys),
 		faults,
 	} {
 		t.Printf("%s", t.paragraph(line))
@@ -76,6 +81,7 @@ func (t *terminal) report(r checker.Report) {
 	if rows := operations(r.Stats); len(rows) > 1 {
 		t.Printf("%s  longest time without an ok: %s\n\n", t.table(rows), latency(r.Stats.Gap.Length()))
 	}
+	t.recipe(r.Recipe)
 	if rows := faults(r); len(rows) > 1 {
 		t.Printf("%s\n", t.table(rows))
 	}

@@ -89,6 +89,9 @@ func (f *sweepFlags) parse() (everything bool, err error) {
 	if o.Faults, err = nemesis.Parse(faults); err != nil {
 		return refuse("faults", "%v", err)
 	}
+	if err := simulable(o.Faults); err != nil {
+		return false, &usageError{err}
+	}
 	o.Troubles = troubles
 	switch {
 	case o.Seeds < 0:

@@ -22,6 +22,7 @@ import (
 	"coup/raftnode/bus"
 	"coup/raftnode/raft"
 	"coup/raftnode/replica"
+	"coup/raftnode/server"
 )
 
 // flags are the command line as it was given.
@@ -36,11 +37,14 @@ type flags struct {
 	bootstrap, join, readOnly             bool
 	upstreams                             string
 	gossipKeyFile, tlsCert, tlsKey, tlsCA string
-	maxLeaderTicks, leaseDrift            int
-	atMaxReign                            string
-	promotionLag, snapshotChunkBytes      int
-	snapshotEvery, snapshotKeep           uint64
-	actionLog, pprof                      string
+
+	clientTLSCert, clientTLSKey, clientTLSCA string
+
+	maxLeaderTicks, leaseDrift       int
+	atMaxReign                       string
+	promotionLag, snapshotChunkBytes int
+	snapshotEvery, snapshotKeep      uint64
+	actionLog, pprof                 string
 }
 
 // settings are what a node is started with, checked.
@@ -59,6 +63,7 @@ type settings struct {
 	upstreams                  []raft.NodeID // of a read-only peer; nil for any other
 	gossipKey                  []byte        // nil for none
 	tls                        *tls.Config   // of the bus; nil for none
+	clientTLS                  *tls.Config   // of clients by gRPC; nil for none
 	maxLeaderTicks, leaseDrift int
 	atMaxReign                 raft.AtMaxReign
 	promotionLag               int
@@ -78,11 +83,11 @@ func (f *flags) register(s *pflag.FlagSet) {
 	s.StringVar(&f.upstreams, "upstreams", "", "with --read-only: whom to ask first, ID,... (default: all of --peers)")
 	s.StringVar(&f.data, "data", "", "directory of the log and the hard state; made when missing")
 	s.StringVar(&f.advertise, "advertise", "", "host at which peers reach this node (default: its host in --peers)")
-	s.StringVar(&f.listenHTTP, "listen-http", ":4100", "address of the HTTP API")
+	s.StringVar(&f.listenHTTP, "listen-http", ":4100", "address of the API for clients: HTTP with JSON, and gRPC")
 	s.StringVar(&f.listenBus, "listen-bus", ":4200", "address of the message bus, for peers")
 	s.StringVar(&f.listenGossip, "listen-gossip", ":4300", "address of the gossip, TCP and UDP, for peers")
-	s.DurationVar(&f.tick, "tick", 50*time.Millisecond, "unit of the replica's time")
-	s.IntVar(&f.electionTicks, "election-ticks", 10, "a follower campaigns after N to 2N-1 ticks of silence")
+	s.DurationVar(&f.tick, "tick", server.DefaultTick, "unit of the replica's time")
+	s.IntVar(&f.electionTicks, "election-ticks", raft.DefaultElectionTicks, "a follower campaigns after N to 2N-1 ticks of silence")
 	s.IntVar(&f.heartbeatTicks, "heartbeat-ticks", 2, "ticks between a leader's heartbeats")
 	s.DurationVar(&f.requestTimeout, "request-timeout", 4*time.Second, "how long a client's request may wait")
 	s.IntVar(&f.maxLeaderTicks, "max-leader-ticks", 0, "a leader's reign ends after N ticks; 0 is never")
@@ -96,6 +101,9 @@ func (f *flags) register(s *pflag.FlagSet) {
 	s.StringVar(&f.tlsCert, "tls-cert", "", "PEM file with this node's certificate, whose DNS name is its --id: secures the bus")
 	s.StringVar(&f.tlsKey, "tls-key", "", "PEM file with its key")
 	s.StringVar(&f.tlsCA, "tls-ca", "", "PEM file with the authority that signs all nodes' certificates")
+	s.StringVar(&f.clientTLSCert, "client-tls-cert", "", "PEM file with the certificate, whose DNS name is --id, that clients by gRPC are shown: secures their streams, and lets none in the clear")
+	s.StringVar(&f.clientTLSKey, "client-tls-key", "", "PEM file with its key")
+	s.StringVar(&f.clientTLSCA, "client-tls-ca", "", "PEM file with the authority that signs such clients' certificates")
 	s.StringVar(&f.seed, "seed", "", "number that randomises elections (default: from the system)")
 	s.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
 	s.StringVar(&f.logFormat, "log-format", "text", "text or json")
@@ -273,7 +281,7 @@ func (f *flags) replicate(s *settings) error {
 }
 
 // secure reads keys and certificates.
-func (f *flags) secure(s *settings) error {
+func (f *flags) secure(s *settings) (err error) {
 	if f.gossipKeyFile != "" {
 		text, err := os.ReadFile(f.gossipKeyFile)
 		if err != nil {
@@ -284,23 +292,26 @@ func (f *flags) secure(s *settings) error {
 			return errors.New("--gossip-key-file: it does not hold 16, 24 or 32 bytes in base64")
 		}
 	}
-	given := 0
-	for _, file := range []string{f.tlsCert, f.tlsKey, f.tlsCA} {
-		if file != "" {
-			given++
-		}
+	if s.tls, err = secured("tls", f.tlsCert, f.tlsKey, f.tlsCA); err != nil {
+		return err
 	}
-	switch given {
-	case 0:
-		return nil
-	case 3:
-		var err error
-		if s.tls, err = bus.MutualTLS(f.tlsCert, f.tlsKey, f.tlsCA); err != nil {
-			return fmt.Errorf("--tls-cert, --tls-key, --tls-ca: %w", err)
-		}
-		return nil
+	s.clientTLS, err = secured("client-tls", f.clientTLSCert, f.clientTLSKey, f.clientTLSCA)
+	return err
+}
+
+// secured reads the certificate, key and authority that three flags name, which begin alike. It is nil for none.
+func secured(flags, cert, key, ca string) (*tls.Config, error) {
+	switch {
+	case cert == "" && key == "" && ca == "":
+		return nil, nil
+	case cert == "" || key == "" || ca == "":
+		return nil, fmt.Errorf("--%[1]s-cert, --%[1]s-key, --%[1]s-ca: give all three or none", flags)
 	}
-	return errors.New("--tls-cert, --tls-key, --tls-ca: give all three or none")
+	c, err := bus.MutualTLS(cert, key, ca)
+	if err != nil {
+		return nil, fmt.Errorf("--%[1]s-cert, --%[1]s-key, --%[1]s-ca: %[2]w", flags, err)
+	}
+	return c, nil
 }
 
 func parseSeed(text string) (uint64, error) {

@@ -125,6 +125,7 @@ func TestWrongSettingsAreRefused(t *testing.T) {
 		good + "--gossip-key-file /dev/null":         "--gossip-key-file",
 		good + "--tls-cert c":                        "--tls-cert, --tls-key, --tls-ca",
 		good + "--tls-cert c --tls-key k --tls-ca a": "--tls-cert, --tls-key, --tls-ca",
+		good + "--client-tls-key k":                  "--client-tls-cert, --client-tls-key, --client-tls-ca",
 		good + "--pprof 6060":                        "--pprof",
 		good + "--log-level loud":                    "--log-level",
 		good + "--log-format xml":                    "--log-format",

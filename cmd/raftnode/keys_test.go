@@ -67,5 +67,8 @@ func (k *keys) of(t *testing.T, id string) []string {
 	cert, private := filepath.Join(t.TempDir(), "cert.pem"), filepath.Join(t.TempDir(), "key.pem")
 	writePEM(t, cert, "CERTIFICATE", der)
 	writePEM(t, private, "PRIVATE KEY", encoded)
-	return []string{"--tls-cert", cert, "--tls-key", private, "--tls-ca", k.ca, "--gossip-key-file", k.gossip}
+	return []string{
+		"--tls-cert", cert, "--tls-key", private, "--tls-ca", k.ca, "--gossip-key-file", k.gossip,
+		"--client-tls-cert", cert, "--client-tls-key", private, "--client-tls-ca", k.ca,
+	}
 }

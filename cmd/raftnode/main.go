@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -23,7 +24,14 @@ const (
 	exitReignOver = 4 // a leader ended its reign and itself, as --at-max-reign=exit says: start it again
 )
 
+// gcPercent is how much garbage may be there, in per cent of what is in use, before it is collected, unless GOGC says
+// something else. It keeps a node small, at the price of a per cent or so of its processor time: docs/performance.md.
+const gcPercent = 50
+
 func main() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	code := execute(ctx, os.Args[1:])
 	stop()

@@ -495,6 +495,23 @@ func TestClusterWithKeys(t *testing.T) {
 	c.joining(t, 4, []int{1}, keys.of(t, "n4")...)
 	c.done(t, leader, "add", "n4", "--wait", "30s") // by gossip, with the key
 
+	somebody, err := parse("--id n9 --peers n1=h --advertise me --data d " + strings.Join(keys.of(t, "somebody"), " "))
+	require.NoError(t, err)
+	for _, way := range []struct {
+		scheme string
+		heard  bool
+	}{{"grpcs", true}, {"grpc", false}} {
+		streams, err := client.New(map[string]string{"n4": way.scheme + "://" + c.nodes["n4"].host + ":4100"},
+			client.Options{TLS: somebody.clientTLS, FollowURLs: true})
+		require.NoError(t, err)
+		defer streams.Close()
+		got, err := streams.Read(t.Context(), "n4", "k") // goes on to the leader
+		require.Equal(t, way.heard, err == nil, "%v", err)
+		if way.heard {
+			require.Equal(t, "v", got.Value)
+		}
+	}
+
 	stranger := c.joining(t, 5, []int{1})
 	c.done(t, leader, "add", "n5="+stranger.host, "--learner")
 	eventually(t, func() bool {

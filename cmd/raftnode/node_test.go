@@ -318,6 +318,25 @@ func TestStoppedNodeCanBeDumped(t *testing.T) {
 	require.NoDirExists(t, missing)
 }
 
+// Would catch a leader that stops and leaves the others to an election: it must have seen another lead, in a term for which it voted,
+// before it ended.
+func TestStoppedLeaderHandsOver(t *testing.T) {
+	cluster := startCluster(t, 3)
+	leader := cluster.leader(t, "")
+	before, err := cluster.client.Status(t.Context(), leader)
+	require.NoError(t, err)
+	n := cluster.nodes[leader]
+	require.NoError(t, n.process.Process.Signal(syscall.SIGTERM))
+	require.NoError(t, n.process.Wait())
+	n.process = nil
+	var out bytes.Buffer
+	require.NoError(t, dump(&out, n.data))
+	var state dumpedState
+	require.NoError(t, json.NewDecoder(&out).Decode(&state))
+	require.Greater(t, state.Term, before.Term)
+	require.NotEqual(t, raft.NodeID(leader), state.Vote)
+}
+
 // What cannot start says why in one line, and its exit code says whose fault it is.
 func TestExitCodes(t *testing.T) {
 	busy, err := net.Listen("tcp", "127.0.0.1:0")

@@ -41,7 +41,7 @@ func run(ctx context.Context, s settings) (err error) {
 	}
 	clients, err := net.Listen("tcp", s.listenHTTP)
 	if err != nil {
-		return fmt.Errorf("HTTP API: %w", err)
+		return fmt.Errorf("API: %w", err)
 	}
 	defer clients.Close()
 	if s.pprof != "" {
@@ -82,7 +82,7 @@ func run(ctx context.Context, s settings) (err error) {
 	api := server.New(server.Options{
 		ID: s.id, Loop: loop, Metrics: metrics, ClientURL: directory.ClientURL, BusStats: messages.Stats,
 		Logger: s.log, Version: version.Self(), PID: os.Getpid(), RequestTimeout: s.requestTimeout,
-		Standing: standing.Standing, CheckAddress: checkPlace,
+		Standing: standing.Standing, CheckAddress: checkPlace, ClientTLS: s.clientTLS,
 	})
 	failed := make(chan error, 3)
 	serve := func(what string, f func(net.Listener) error, l net.Listener) {
@@ -90,7 +90,7 @@ func run(ctx context.Context, s settings) (err error) {
 			failed <- fmt.Errorf("%s: %w", what, err)
 		}
 	}
-	go serve("HTTP API", api.Serve, clients)
+	go serve("API", api.Serve, clients)
 	stop := func() error {
 		patience, cancel := context.WithTimeout(context.Background(), graceful)
 		defer cancel()
@@ -150,6 +150,9 @@ func run(ctx context.Context, s settings) (err error) {
 	case <-ctx.Done():
 	}
 	s.log.Info("node stops")
+	if err := handOver(api); err != nil {
+		s.log.Warn("leadership was not handed over", "error", err)
+	}
 	err = stop()
 	stopLoop()
 	<-turned
@@ -159,6 +162,13 @@ func run(ctx context.Context, s settings) (err error) {
 	default:
 	}
 	return errors.Join(err, messages.Close(), g.Close(), db.Close())
+}
+
+// handOver has another lead before this node stops. A transfer is given up by itself, after an election time-out.
+func handOver(api *server.Server) error {
+	ctx, cancel := context.WithTimeout(context.Background(), graceful)
+	defer cancel()
+	return api.HandOver(ctx)
 }
 
 // openStore opens the directory of a node, which must be its own.

@@ -1,22 +1,28 @@
-// Package client asks nodes over HTTP and classes whatever goes wrong as definite (nothing was
+// Package client asks nodes, over HTTP or over gRPC, and classes whatever goes wrong as definite (nothing was
 // changed, and never will be) or not. It sends every request at most once: only a definite refusal
 // by a node that is not the leader makes it ask another node.
+//
+// The scheme of a node's URL says how it is asked about keys and sessions. By http://HOST:PORT each request under way
+// has a connection of its own. By grpc://HOST:PORT, or grpcs:// with TLS, all requests of a client share one stream
+// to the node, in frames of all that waits; that costs both sides a fraction. All else goes by HTTP, at the same port.
 package client
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
-	"unicode/utf8"
 
 	"coup/raftnode/api"
+	"coup/raftnode/api/apipb"
 )
 
 // Options tune a client. The zero value is useful.
@@ -29,11 +35,14 @@ type Options struct {
 	// MaxRedirects is how many times an operation moves on to the node that is said to lead. Zero is
 	// 3, negative is none.
 	MaxRedirects int
-	// MaxIdleConnections is how many connections to each node are kept for reuse. Zero is 256.
+	// MaxIdleConnections is how many connections to each node are kept for reuse by HTTP. Zero is 256.
 	MaxIdleConnections int
 	// FollowURLs lets an operation move on to a leader of which the client was not told, at the URL that the
 	// refusing node gives: right where clients reach nodes as nodes reach each other.
 	FollowURLs bool
+	// TLS is for nodes with the scheme grpcs. A node proves to be itself by a certificate whose DNS name is its id, as
+	// on the bus. Nil: there are none such.
+	TLS *tls.Config
 }
 
 // DefaultRedirects is how many times an operation moves on, unless the options say otherwise.
@@ -44,8 +53,9 @@ type Client struct {
 	options   Options
 	transport *transport
 
-	mu    sync.Mutex
+	mu    sync.RWMutex
 	nodes map[string]*url.URL
+	links map[string]*link // by node and URL
 }
 
 // Result is what a node answered to an operation that succeeded.
@@ -74,7 +84,7 @@ func New(nodes map[string]string, o Options) (*Client, error) {
 	if o.MaxIdleConnections == 0 {
 		o.MaxIdleConnections = 256
 	}
-	c := &Client{nodes: make(map[string]*url.URL), options: o, transport: newTransport(o)}
+	c := &Client{nodes: make(map[string]*url.URL), links: make(map[string]*link), options: o, transport: newTransport(o)}
 	for id, raw := range nodes {
 		if err := c.Learn(id, raw); err != nil {
 			return nil, err
@@ -89,8 +99,11 @@ func (c *Client) Learn(node, raw string) error {
 	if err != nil {
 		return fmt.Errorf("client: node %s: %w", node, err)
 	}
-	if u.Scheme != "http" || u.Host == "" || strings.Trim(u.Path, "/") != "" {
-		return fmt.Errorf("client: node %s: %q is not of the form http://HOST:PORT", node, raw)
+	if !slices.Contains(schemes, u.Scheme) || u.Host == "" || strings.Trim(u.Path, "/") != "" {
+		return fmt.Errorf("client: node %s: %q is not of the form http://HOST:PORT, grpc:// or grpcs://", node, raw)
+	}
+	if u.Scheme == "grpcs" && c.options.TLS == nil {
+		return fmt.Errorf("client: node %s: %s needs Options.TLS", node, raw)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -98,54 +111,76 @@ func (c *Client) Learn(node, raw string) error {
 	return nil
 }
 
+var schemes = []string{"http", "grpc", "grpcs"}
+
 func (c *Client) at(node string) (base *url.URL, known bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	c.mu.RLock()
+	defer c.mu.RUnlock()
 	base, known = c.nodes[node]
 	return base, known
 }
 
 // Close drops idle connections. Operations under way go on.
-func (c *Client) Close() { c.transport.http.CloseIdleConnections() }
+func (c *Client) Close() {
+	c.transport.http.CloseIdleConnections()
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	for _, l := range c.links {
+		l.closeIdle()
+	}
+}
 
 // Read is a linearizable read. A key that is absent is no error: Found is false.
 func (c *Client) Read(ctx context.Context, node, key string) (Result, error) {
-	return c.read(ctx, node, key, "")
+	return c.read(ctx, node, key, apipb.Consistency_LINEARIZABLE)
+}
+
+// LeaseRead is a read that the leader's lease answers where nodes allow that (--lease-drift): linearizable as long as
+// their clocks keep the bound. Elsewhere it is Read.
+func (c *Client) LeaseRead(ctx context.Context, node, key string) (Result, error) {
+	return c.read(ctx, node, key, apipb.Consistency_LEASE)
+}
+
+// FollowerRead is a linearizable read that the named node answers, whoever leads.
+func (c *Client) FollowerRead(ctx context.Context, node, key string) (Result, error) {
+	return c.read(ctx, node, key, apipb.Consistency_FOLLOWER)
 }
 
 // Stale reads the named node's own state, which may be any number of writes behind.
 func (c *Client) Stale(ctx context.Context, node, key string) (Result, error) {
-	return c.read(ctx, node, key, "consistency=stale")
+	return c.read(ctx, node, key, apipb.Consistency_STALE)
 }
 
-func (c *Client) read(ctx context.Context, node, key, query string) (Result, error) {
-	answer, err := c.operate(ctx, node, operation{method: http.MethodGet, key: key, query: query})
-	var refused *Error
-	if errors.As(err, &refused) {
-		if absent, ok := refused.Absent(); ok {
-			return absent, nil
+func (c *Client) read(ctx context.Context, node, key string, how apipb.Consistency) (Result, error) {
+	answer, err := c.operate(ctx, node, &apipb.Request{Op: apipb.Op_READ, Key: key, Consistency: how})
+	if err != nil {
+		var refused *Error
+		if errors.As(err, &refused) {
+			if absent, ok := refused.Absent(); ok {
+				return absent, nil
+			}
 		}
 	}
-	return result(answer, true, err)
+	return result(answer.Answer, true, err)
 }
 
 // Write sets key to value.
 func (c *Client) Write(ctx context.Context, node, key, value string) (Result, error) {
-	answer, err := c.operate(ctx, node, write(key, value, api.InSession{}))
-	return result(answer, true, err)
+	answer, err := c.operate(ctx, node, write(key, value, place{}))
+	return result(answer.Answer, true, err)
 }
 
 // CAS sets key to value if it holds expect. Otherwise the error is of type api.CASMismatch, or
 // api.KeyNotFound when the key is absent.
 func (c *Client) CAS(ctx context.Context, node, key, expect, value string) (Result, error) {
-	answer, err := c.operate(ctx, node, cas(key, expect, value, api.InSession{}))
-	return result(answer, true, err)
+	answer, err := c.operate(ctx, node, cas(key, expect, value, place{}))
+	return result(answer.Answer, true, err)
 }
 
 // Delete removes key. When it is absent the error is of type api.KeyNotFound.
 func (c *Client) Delete(ctx context.Context, node, key string) (Result, error) {
-	answer, err := c.operate(ctx, node, remove(key, api.InSession{}))
-	return result(answer, false, err)
+	answer, err := c.operate(ctx, node, remove(key, place{}))
+	return result(answer.Answer, false, err)
 }
 
 // Status asks the named node, and no other, what it says of itself.
@@ -162,60 +197,11 @@ func (c *Client) Status(ctx context.Context, node string) (api.Status, error) {
 	return s, nil
 }
 
-// operation is one request about a key.
-type operation struct {
-	method, key, suffix, query string
-	effect                     bool     // it changes something
-	values                     []string // what the body carries
-	body                       any      // nil for none
-}
-
-func write(key, value string, in api.InSession) operation {
-	return operation{
-		method: http.MethodPut, key: key, effect: true,
-		values: []string{value}, body: api.WriteRequest{Value: &value, InSession: in},
-	}
-}
-
-func cas(key, expect, value string, in api.InSession) operation {
-	return operation{
-		method: http.MethodPost, key: key, suffix: "/cas", effect: true,
-		values: []string{expect, value}, body: api.CASRequest{Expect: &expect, Value: &value, InSession: in},
-	}
-}
-
-func remove(key string, in api.InSession) operation {
-	op := operation{method: http.MethodDelete, key: key, effect: true}
-	if in != (api.InSession{}) {
-		op.body = api.DeleteRequest{InSession: in}
-	}
-	return op
-}
-
-// operate sends an operation to a node, and on to the leader as long as it is definitely refused.
-func (c *Client) operate(ctx context.Context, node string, op operation) (api.Answer, error) {
-	ctx, cancel := c.bound(ctx)
-	defer cancel()
-	path, body, err := op.encode()
-	if err != nil {
-		return api.Answer{}, &Error{Type: api.BadRequest, Message: err.Error(), Definite: true, Node: node, Err: err}
-	}
-	var answer api.Answer
-	node, refused := c.follow(ctx, node, op.method, path, op.query, body, op.effect, &answer)
-	if refused != nil {
-		return api.Answer{}, refused
-	}
-	if answer.Node == "" || answer.Key != op.key {
-		return api.Answer{}, &Error{Type: BadReply, Message: "the answer is about something else", Definite: !op.effect, Node: node}
-	}
-	return answer, nil
-}
-
-// follow sends a request to a node, and on to the leader as long as it is definitely refused. last is
-// the node that was asked last.
-func (c *Client) follow(ctx context.Context, node, method, path, query string, body []byte, effect bool, reply any) (last string, err *Error) {
+// follow asks a node, and goes on to the leader as long as it is definitely refused. last is the node that was
+// asked last.
+func (c *Client) follow(node string, ask func(node string) *Error) (last string, err *Error) {
 	for hops := 0; ; hops++ {
-		err := c.exchange(ctx, node, method, path, query, body, effect, reply)
+		err := ask(node)
 		if err == nil {
 			return node, nil
 		}
@@ -235,27 +221,9 @@ func (c *Client) knows(node, url string) bool {
 	return c.options.FollowURLs && url != "" && c.Learn(node, url) == nil
 }
 
-func (op operation) encode() (path string, body []byte, err error) {
-	// A node's router would clean such a path, and a JSON encoder such a value, without a word.
-	if op.key == "" || op.key == "." || op.key == ".." || !utf8.ValidString(op.key) {
-		return "", nil, fmt.Errorf("%q cannot be a key", op.key)
-	}
-	for _, v := range op.values {
-		if !utf8.ValidString(v) {
-			return "", nil, fmt.Errorf("%q is not UTF-8", v)
-		}
-	}
-	if op.body != nil {
-		if body, err = json.Marshal(op.body); err != nil {
-			return "", nil, err
-		}
-	}
-	return "/kv/" + url.PathEscape(op.key) + op.suffix, body, nil
-}
-
 func (c *Client) bound(ctx context.Context) (context.Context, context.CancelFunc) {
 	if c.options.Timeout < 0 {
-		return context.WithCancel(ctx)
+		return ctx, func() {}
 	}
 	return context.WithTimeout(ctx, c.options.Timeout)
 }
@@ -269,7 +237,7 @@ func (c *Client) exchange(ctx context.Context, node, method, path, query string,
 	if !ok {
 		return &Error{Type: UnknownNode, Message: "no such node", Definite: true, Node: node}
 	}
-	status, content, err := c.transport.roundTrip(ctx, method, base.String()+path, query, body)
+	status, content, err := c.transport.roundTrip(ctx, method, "http://"+base.Host+path, query, body)
 	if err != nil {
 		return Failed(node, effect, err)
 	}

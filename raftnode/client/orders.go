@@ -27,7 +27,9 @@ func (c *Client) Members(ctx context.Context, node string) (api.Configuration, e
 	ctx, cancel := c.bound(ctx)
 	defer cancel()
 	var answer api.Configuration
-	node, err := c.follow(ctx, node, http.MethodGet, "/raft/config", "consistency=linearizable", nil, false, &answer)
+	node, err := c.follow(node, func(node string) *Error {
+		return c.exchange(ctx, node, http.MethodGet, "/raft/config", "consistency=linearizable", nil, false, &answer)
+	})
 	if err != nil {
 		return api.Configuration{}, err
 	}
@@ -86,11 +88,14 @@ func (c *Client) order(ctx context.Context, node, path string, body any, follow 
 			return node, &Error{Type: api.BadRequest, Message: err.Error(), Definite: true, Node: node, Err: err}
 		}
 	}
+	ask := func(node string) *Error {
+		return c.exchange(ctx, node, http.MethodPost, path, "", content, true, reply)
+	}
 	var refused *Error
 	if follow {
-		node, refused = c.follow(ctx, node, http.MethodPost, path, "", content, true, reply)
+		node, refused = c.follow(node, ask)
 	} else {
-		refused = c.exchange(ctx, node, http.MethodPost, path, "", content, true, reply)
+		refused = ask(node)
 	}
 	if refused != nil {
 		return node, refused

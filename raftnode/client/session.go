@@ -2,14 +2,13 @@ package client
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
 	"sync"
 	"time"
 
 	"coup/raftnode/api"
+	"coup/raftnode/api/apipb"
 )
 
 // Session numbers its commands, so that each takes effect at most once however often it is sent. Like the
@@ -25,9 +24,12 @@ type Session struct {
 	open map[uint64]*command // under way or in doubt, by sequence
 }
 
+// place is where in a session a command is; the zero one is in none.
+type place struct{ session, sequence, acked uint64 }
+
 // command is what was, and may be, sent under a sequence.
 type command struct {
-	operation func(api.InSession) operation
+	operation func(place) *apipb.Request
 	found     bool // see Answered
 	doubt     bool // an attempt ended with its effect unknown
 }
@@ -39,31 +41,11 @@ func (c *Client) OpenSession(ctx context.Context, node string, ttl time.Duration
 	if ttl < time.Millisecond {
 		return nil, &Error{Type: api.BadRequest, Message: fmt.Sprintf("a session cannot last for %v", ttl), Definite: true, Node: node}
 	}
-	milliseconds := uint64(ttl / time.Millisecond)
-	body, err := json.Marshal(api.SessionRequest{TTL: &milliseconds})
-	if err != nil {
-		return nil, &Error{Type: api.BadRequest, Message: err.Error(), Definite: true, Node: node, Err: err}
-	}
-	answer, err := c.session(ctx, node, http.MethodPost, "/sessions", body)
+	answer, err := c.operate(ctx, node, &apipb.Request{Op: apipb.Op_OPEN_SESSION, TtlMs: uint64(ttl / time.Millisecond)})
 	if err != nil {
 		return nil, err
 	}
-	return &Session{client: c, id: answer.Session, open: make(map[uint64]*command)}, nil
-}
-
-// session sends a request about a session.
-func (c *Client) session(ctx context.Context, node, method, path string, body []byte) (api.SessionAnswer, error) {
-	ctx, cancel := c.bound(ctx)
-	defer cancel()
-	var answer api.SessionAnswer
-	node, err := c.follow(ctx, node, method, path, "", body, true, &answer)
-	if err != nil {
-		return api.SessionAnswer{}, err
-	}
-	if answer.Session == 0 || answer.Node == "" {
-		return api.SessionAnswer{}, &Error{Type: BadReply, Message: "the answer names no session", Node: node}
-	}
-	return answer, nil
+	return &Session{client: c, id: answer.session, open: make(map[uint64]*command)}, nil
 }
 
 // ID is what the nodes know the session by.
@@ -71,23 +53,23 @@ func (s *Session) ID() uint64 { return s.id }
 
 // Close ends the session. Commands in doubt stay so.
 func (s *Session) Close(ctx context.Context, node string) error {
-	_, err := s.client.session(ctx, node, http.MethodDelete, fmt.Sprintf("/sessions/%d", s.id), nil)
+	_, err := s.client.operate(ctx, node, &apipb.Request{Op: apipb.Op_CLOSE_SESSION, Session: s.id})
 	return err
 }
 
 // Write is Client.Write, in the session.
 func (s *Session) Write(ctx context.Context, node, key, value string) (Result, error) {
-	return s.begin(ctx, node, true, func(in api.InSession) operation { return write(key, value, in) })
+	return s.begin(ctx, node, true, func(in place) *apipb.Request { return write(key, value, in) })
 }
 
 // CAS is Client.CAS, in the session.
 func (s *Session) CAS(ctx context.Context, node, key, expect, value string) (Result, error) {
-	return s.begin(ctx, node, true, func(in api.InSession) operation { return cas(key, expect, value, in) })
+	return s.begin(ctx, node, true, func(in place) *apipb.Request { return cas(key, expect, value, in) })
 }
 
 // Delete is Client.Delete, in the session.
 func (s *Session) Delete(ctx context.Context, node, key string) (Result, error) {
-	return s.begin(ctx, node, false, func(in api.InSession) operation { return remove(key, in) })
+	return s.begin(ctx, node, false, func(in place) *apipb.Request { return remove(key, in) })
 }
 
 // Retry sends a command in doubt again, under its sequence, which is in its error. A result, or a refusal
@@ -117,7 +99,7 @@ func (s *Session) Abandon(sequence uint64) {
 	}
 }
 
-func (s *Session) begin(ctx context.Context, node string, found bool, operation func(api.InSession) operation) (Result, error) {
+func (s *Session) begin(ctx context.Context, node string, found bool, operation func(place) *apipb.Request) (Result, error) {
 	s.mu.Lock()
 	s.last++
 	sequence, c := s.last, &command{operation: operation, found: found}
@@ -129,22 +111,22 @@ func (s *Session) begin(ctx context.Context, node string, found bool, operation 
 
 // place is where in the session a command that is open is. All before the first that is open is
 // acknowledged. s.mu is held.
-func (s *Session) place(sequence uint64) api.InSession {
+func (s *Session) place(sequence uint64) place {
 	acked := sequence - 1
 	for open := range s.open {
 		acked = min(acked, open-1)
 	}
-	return api.InSession{Session: &s.id, Sequence: &sequence, Acked: &acked}
+	return place{s.id, sequence, acked}
 }
 
-func (s *Session) send(ctx context.Context, node string, sequence uint64, c *command, in api.InSession) (Result, error) {
+func (s *Session) send(ctx context.Context, node string, sequence uint64, c *command, in place) (Result, error) {
 	answer, err := s.client.operate(ctx, node, c.operation(in))
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var e *Error
 	if !errors.As(err, &e) {
 		delete(s.open, sequence)
-		return result(answer, c.found, err)
+		return result(answer.Answer, c.found, err)
 	}
 	e.Sequence = sequence
 	decided := e.Type == api.KeyNotFound || e.Type == api.CASMismatch

@@ -22,7 +22,7 @@ type Config struct {
 	// Seed of all randomness. Nodes of one cluster should differ in it, or their elections tie.
 	Seed uint64
 	// ElectionTicks is how long silence from a leader lasts before a follower campaigns: a number
-	// of ticks drawn anew each time from [ElectionTicks, 2*ElectionTicks). Default 10.
+	// of ticks drawn anew each time from [ElectionTicks, 2*ElectionTicks). Default DefaultElectionTicks.
 	ElectionTicks int
 	// HeartbeatTicks is the leader's interval between heartbeats. Less than ElectionTicks. Default 1.
 	HeartbeatTicks int
@@ -49,6 +49,9 @@ type Config struct {
 	Upstreams []NodeID
 }
 
+// DefaultElectionTicks is Config.ElectionTicks where that is not given.
+const DefaultElectionTicks = 10
+
 // AtMaxReign is what a leader does that has led as long as it may.
 type AtMaxReign uint8
 
@@ -63,7 +66,7 @@ func (c Config) withDefaults() (Config, error) {
 		field *int
 		value int
 	}{
-		{&c.ElectionTicks, 10}, {&c.HeartbeatTicks, 1}, {&c.MaxMessageBytes, 1 << 20},
+		{&c.ElectionTicks, DefaultElectionTicks}, {&c.HeartbeatTicks, 1}, {&c.MaxMessageBytes, 1 << 20},
 		{&c.MaxInFlight, 64}, {&c.MaxUncommittedBytes, 64 << 20}, {&c.PromotionLag, 64},
 	} {
 		if *d.field == 0 {

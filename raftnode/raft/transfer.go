@@ -27,6 +27,9 @@ func (r *Raft) Transfer(to NodeID) error {
 	return nil
 }
 
+// HandOver is a Transfer to the voter that holds the most of the log, of those that were heard lately. Errors: those of Transfer.
+func (r *Raft) HandOver() error { return r.Transfer(r.heir()) }
+
 // StepDown makes a leader a follower that leaves the next election to others, if they can hold one.
 // Errors: *NotLeaderError.
 func (r *Raft) StepDown() error {

@@ -186,3 +186,26 @@ func TestReignEndsWithNode(t *testing.T) {
 	_, err = r.Ready()
 	require.ErrorIs(t, err, ErrReignOver, "for good")
 }
+
+// Would catch a node that hands over to whoever comes first: one that lacks entries, or that has not been heard lately.
+func TestHandOverIsToTheBestHeir(t *testing.T) {
+	n := led(t, 3, Config{})
+	leader := n.nodes["n1"]
+	behind := func() { n.hold(func(m Message) bool { return m.To == "n2" }) }
+	_, _, err := leader.Propose([]byte("x"))
+	require.NoError(t, err)
+	n.process("n1", 0)
+	behind()
+	n.drain()
+	require.NoError(t, leader.HandOver())
+	n.process("n1", 0)
+	n.drain()
+	require.Equal(t, Leader, n.nodes["n3"].role, "without a tick having passed")
+
+	var notLeader *NotLeaderError
+	require.ErrorAs(t, leader.HandOver(), &notLeader)
+	alone := led(t, 1, Config{})
+	var refused *TransferRefusedError
+	require.ErrorAs(t, alone.nodes["n1"].HandOver(), &refused)
+	require.Equal(t, Leader, alone.nodes["n1"].role)
+}

@@ -334,6 +334,9 @@ func (r *Replica) await(done func(Result, error), propose func() (index, term ui
 // Transfer hands leadership over; see raft.Raft.Transfer.
 func (r *Replica) Transfer(to raft.NodeID) error { return r.core.Transfer(to) }
 
+// HandOver begins to hand leadership to whoever is best fit for it, as raft.Raft.HandOver does.
+func (r *Replica) HandOver() error { return r.core.HandOver() }
+
 // StepDown ends this node's leadership. Errors: *raft.NotLeaderError.
 func (r *Replica) StepDown() error { return r.core.StepDown() }
 

@@ -25,6 +25,7 @@ type Replica interface {
 	Read(key string, how replica.Consistency, done func(replica.Result, error))
 	Change(changes []confchange.Change, done func(replica.Result, error))
 	Transfer(to raft.NodeID) error
+	HandOver() error
 	StepDown() error
 	TakeSnapshot() error
 	Stale(key string) (replica.Result, error)
@@ -71,6 +72,8 @@ type Loop struct {
 	leaders atomic.Uint64 // seen so far
 	paused  atomic.Bool
 
+	flushers []flusher // of the loop's goroutine
+
 	mu           sync.Mutex
 	over         bool
 	requests     []*request
@@ -90,17 +93,39 @@ type request struct {
 	command fsm.Command         // of a read only the key counts
 	// order is what an operator asks for, in place of all that; nil for anything else.
 	order func(Replica, func(replica.Result, error))
-	size  int
-	done  chan outcome // has room for one
+	asker asker
 
 	mu    sync.Mutex
 	taken bool // it reached the replica
 	given bool // up, before that
 }
 
+// size is about how many bytes wait with the request.
+func (q *request) size() int {
+	return len(q.command.Key) + len(q.command.Value) + len(q.command.Expect)
+}
+
+// asker waits for what becomes of a request.
+type asker interface {
+	// answered is told that, once at most, by the loop's goroutine, which it must not keep waiting. What it returns,
+	// unless nil, is flushed at the end of the loop's turn.
+	answered(outcome) flusher
+}
+
+// flusher has heard of answers, and is told when no more come for now.
+type flusher interface{ flush() }
+
 type outcome struct {
 	result replica.Result
 	err    error
+}
+
+// single is an asker of one request. It has room for one.
+type single chan outcome
+
+func (s single) answered(o outcome) flusher {
+	s <- o
+	return nil
 }
 
 // answer is what the bus brought back.
@@ -124,6 +149,9 @@ type Ticks struct {
 	Passed func() int       // how many ticks have passed since the start; it never falls
 }
 
+// DefaultTick is the unit of a node's time where nobody chose another.
+const DefaultTick = 50 * time.Millisecond
+
 // Every is a tick each d from now on. Stop ends it.
 func Every(d time.Duration) (t Ticks, stop func()) {
 	begun, ticker := time.Now(), time.NewTicker(d)
@@ -140,6 +168,7 @@ const mostMissed = 1000
 func (l *Loop) Run(ctx context.Context, r Replica, ticks Ticks) error {
 	defer l.end()
 	var ledTerm uint64
+	var batch batch
 	ticked := 0
 	for {
 		select {
@@ -164,7 +193,7 @@ func (l *Loop) Run(ctx context.Context, r Replica, ticks Ticks) error {
 		}
 		// Whoever is about to ask gets to join the batch.
 		runtime.Gosched()
-		batch := l.take()
+		l.take(&batch)
 		for _, a := range batch.answers {
 			a.call.finish(a.m, a.err)
 		}
@@ -172,13 +201,18 @@ func (l *Loop) Run(ctx context.Context, r Replica, ticks Ticks) error {
 			r.Receive(m)
 		}
 		for _, q := range batch.requests {
-			q.begin(r)
+			l.begin(q, r)
 		}
 		begun := time.Now()
 		if err := r.Process(); err != nil {
 			return err
 		}
 		l.metrics.process.Observe(time.Since(begun).Seconds())
+		for _, f := range l.flushers {
+			f.flush()
+		}
+		clear(l.flushers)
+		l.flushers = l.flushers[:0]
 		for _, ask := range batch.inquiries {
 			ask(r)
 		}
@@ -186,12 +220,16 @@ func (l *Loop) Run(ctx context.Context, r Replica, ticks Ticks) error {
 }
 
 // begin hands a request to the replica unless its caller has given up.
-func (q *request) begin(r Replica) {
+func (l *Loop) begin(q *request, r Replica) {
 	q.mu.Lock()
 	given := q.given
 	q.taken = !given
 	q.mu.Unlock()
-	done := func(res replica.Result, err error) { q.done <- outcome{res, err} }
+	done := func(res replica.Result, err error) {
+		if f := q.asker.answered(outcome{res, err}); f != nil {
+			l.flushers = append(l.flushers, f)
+		}
+	}
 	switch {
 	case given:
 	case q.order != nil:
@@ -213,25 +251,41 @@ func (q *request) giveUp() bool {
 	return q.given
 }
 
+// submit queues requests, in order, as far as there is room for them: err is of those after the first queued ones, of
+// which the replica will never hear. The loop is woken once.
+func (l *Loop) submit(requests ...*request) (queued int, err error) {
+	l.mu.Lock()
+	for _, q := range requests {
+		switch size := q.size(); {
+		case l.over:
+			err = &unansweredError{stopping: true, definite: true}
+		case len(l.requests) >= maxRequests, l.requestBytes+size > maxRequestBytes:
+			err = errQueueFull
+		default:
+			l.requests = append(l.requests, q)
+			l.requestBytes += size
+			queued++
+		}
+		if err != nil {
+			break
+		}
+	}
+	l.mu.Unlock()
+	if queued > 0 {
+		l.rouse()
+	}
+	return queued, err
+}
+
 // do waits for a request's answer, for ctx, or for the end of the loop.
 func (l *Loop) do(ctx context.Context, q *request) (replica.Result, error) {
-	q.size = len(q.command.Key) + len(q.command.Value) + len(q.command.Expect)
-	q.done = make(chan outcome, 1)
-	l.mu.Lock()
-	switch {
-	case l.over:
-		l.mu.Unlock()
-		return replica.Result{}, &unansweredError{stopping: true, definite: true}
-	case len(l.requests) >= maxRequests, l.requestBytes+q.size > maxRequestBytes:
-		l.mu.Unlock()
-		return replica.Result{}, errQueueFull
+	done := make(single, 1)
+	q.asker = done
+	if _, err := l.submit(q); err != nil {
+		return replica.Result{}, err
 	}
-	l.requests = append(l.requests, q)
-	l.requestBytes += q.size
-	l.mu.Unlock()
-	l.rouse()
 	select {
-	case o := <-q.done:
+	case o := <-done:
 		return o.result, o.err
 	case <-ctx.Done():
 		return replica.Result{}, &unansweredError{definite: q.giveUp()}
@@ -239,7 +293,7 @@ func (l *Loop) do(ctx context.Context, q *request) (replica.Result, error) {
 	}
 	// The answer may have come along with the end.
 	select {
-	case o := <-q.done:
+	case o := <-done:
 		return o.result, o.err
 	default:
 		return replica.Result{}, &unansweredError{stopping: true, definite: q.giveUp()}
@@ -349,13 +403,27 @@ type batch struct {
 	inquiries []func(Replica)
 }
 
-func (l *Loop) take() batch {
+// mostSpare is how long a list is kept at most for what comes next.
+const mostSpare = 1024
+
+// take puts all that waits into b, whose lists take in what comes meanwhile.
+func (l *Loop) take(b *batch) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	b := batch{l.requests, l.messages, l.answers, l.inquiries}
-	l.requests, l.messages, l.answers, l.inquiries = nil, nil, nil, nil
+	l.requests, b.requests = spare(b.requests), l.requests
+	l.messages, b.messages = spare(b.messages), l.messages
+	l.answers, b.answers = spare(b.answers), l.answers
+	l.inquiries, b.inquiries = spare(b.inquiries), l.inquiries
 	l.requestBytes, l.messageBytes = 0, 0
-	return b
+}
+
+// spare is a list, emptied, unless a rare burst has made it long.
+func spare[T any](list []T) []T {
+	if cap(list) > mostSpare {
+		return nil
+	}
+	clear(list)
+	return list[:0]
 }
 
 func (l *Loop) rouse() {

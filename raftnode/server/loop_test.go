@@ -89,6 +89,7 @@ func (s *scripted) Change(changes []confchange.Change, done func(replica.Result,
 	}
 }
 
+func (s *scripted) HandOver() error               { return s.order("hand over") }
 func (s *scripted) Transfer(to raft.NodeID) error { return s.order("transfer " + string(to)) }
 func (s *scripted) StepDown() error               { return s.order("step down") }
 func (s *scripted) TakeSnapshot() error           { return s.order("snapshot") }

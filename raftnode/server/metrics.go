@@ -7,6 +7,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"coup/raftnode/api"
+	"coup/raftnode/api/apipb"
 	"coup/raftnode/bus"
 	"coup/raftnode/raft"
 	"coup/raftnode/store"
@@ -20,6 +22,19 @@ type Metrics struct {
 	snapshot *prometheus.HistogramVec
 	requests *prometheus.CounterVec
 	latency  *prometheus.HistogramVec
+	series   [len(opNames)]opSeries // of the streams' requests, by apipb.Op
+}
+
+// opSeries are the figures of one operation.
+type opSeries struct {
+	ok      prometheus.Counter
+	latency prometheus.Observer
+}
+
+// opNames are the operations as the metrics call them, by apipb.Op.
+var opNames = [...]string{
+	apipb.Op_READ: "read", apipb.Op_WRITE: "write", apipb.Op_CAS: "cas", apipb.Op_DELETE: "delete",
+	apipb.Op_OPEN_SESSION: "open_session", apipb.Op_CLOSE_SESSION: "close_session",
 }
 
 // NewMetrics makes metrics in a registry of their own.
@@ -41,7 +56,22 @@ func NewMetrics() *Metrics {
 	}
 	m.registry.MustRegister(m.process, m.save, m.snapshot, m.requests, m.latency,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	for op, name := range opNames {
+		if name != "" {
+			m.series[op] = opSeries{m.requests.WithLabelValues(name, "ok"), m.latency.WithLabelValues(name)}
+		}
+	}
 	return m
+}
+
+// answered counts the end of a stream's request. refusal is nil when it succeeded.
+func (m *Metrics) answered(op apipb.Op, took time.Duration, refusal *api.Error) {
+	m.series[op].latency.Observe(took.Seconds())
+	if refusal == nil {
+		m.series[op].ok.Inc()
+		return
+	}
+	m.requests.WithLabelValues(opNames[op], string(refusal.Type)).Inc()
 }
 
 // Store is s, measured.

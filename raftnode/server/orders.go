@@ -88,26 +88,49 @@ func (s *Server) stepDown(w http.ResponseWriter, r *http.Request) {
 
 // endReign has the replica begin to give up leadership, and answers once it has.
 func (s *Server) endReign(w http.ResponseWriter, r *http.Request, op string, begin func(Replica) error) {
-	var reign uint64
-	st, err := s.order(r.Context(), func(r Replica) error {
-		reign = r.Status().Term
-		return begin(r)
-	}, func(st replica.Status) (over bool, err error) {
-		switch {
-		case st.Term > reign || st.Role != raft.Leader:
-			// Who was told to take over says so at once; where nobody was, no one is waited for.
-			return st.Leader != "" || op != "transfer", nil
-		case st.Transferee == "":
-			return true, errTransferFailed
-		}
-		return false, nil
-	})
+	st, err := s.abdicate(r.Context(), begin, op == "transfer")
 	if err != nil {
 		s.refuseOrder(w, op, err)
 		return
 	}
 	s.o.Metrics.requests.WithLabelValues(op, "ok").Inc()
 	reply(w, http.StatusOK, api.LeadershipAnswer{Leader: st.Leader, Term: st.Term, Node: st.ID})
+}
+
+// abdicate has the replica begin to give up leadership, and looks until it has; where there is an heir, until that leads.
+func (s *Server) abdicate(ctx context.Context, begin func(Replica) error, heir bool) (replica.Status, error) {
+	var reign uint64
+	return s.order(ctx, func(r Replica) error {
+		reign = r.Status().Term
+		return begin(r)
+	}, func(st replica.Status) (over bool, err error) {
+		switch {
+		case st.Term > reign || st.Role != raft.Leader:
+			// Who was told to take over says so at once; where nobody was, no one is waited for.
+			return st.Leader != "" || !heir, nil
+		case st.Transferee == "":
+			return true, errTransferFailed
+		}
+		return false, nil
+	})
+}
+
+// HandOver has a node that is about to stop hand leadership over, so that clients need not wait for an election, and
+// returns once another leads: requests go on being answered until then. A node that does not lead, or knows nobody who could, is
+// done at once. The error says why it leads still, and is no reason not to stop.
+func (s *Server) HandOver(ctx context.Context) error {
+	_, err := s.abdicate(ctx, func(r Replica) error {
+		if err := r.HandOver(); !errors.Is(err, raft.ErrTransferring) {
+			return err
+		}
+		return nil
+	}, true)
+	var notLeader *raft.NotLeaderError
+	var nobody *raft.TransferRefusedError
+	if errors.As(err, &notLeader) || errors.As(err, &nobody) {
+		return nil
+	}
+	return err
 }
 
 func (s *Server) snapshot(w http.ResponseWriter, r *http.Request) {

@@ -221,3 +221,34 @@ func TestOrderErrorsAreTyped(t *testing.T) {
 	_, _, known := refusedOrder(errors.New("odd"))
 	require.False(t, known)
 }
+
+// Would catch a node that stops before another leads, one that never stops because nobody can, and one that does not say
+// that it failed.
+func TestHandOverEndsWhenAnotherLeads(t *testing.T) {
+	transferring := leading(3)
+	transferring.Transferee = "n2"
+	nobody := replica.Status{Status: raft.Status{ID: "n1", Term: 3}}
+	follows := replica.Status{Status: raft.Status{ID: "n1", Term: 4, Leader: "n2"}}
+	for _, c := range []struct {
+		name  string
+		begin error
+		steps []replica.Status
+		want  error
+		asked int // how often it looks, at least
+	}{
+		{"another leads", nil, []replica.Status{leading(3), transferring, transferring, nobody, follows}, nil, 5},
+		{"it was being handed over already", raft.ErrTransferring, []replica.Status{transferring, transferring, follows}, nil, 3},
+		{"it is given up", nil, []replica.Status{leading(3), transferring, leading(3)}, errTransferFailed, 3},
+		{"it does not lead", &raft.NotLeaderError{}, []replica.Status{follows}, nil, 1},
+		{"nobody could", &raft.TransferRefusedError{}, []replica.Status{leading(3)}, nil, 1},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := &scripted{begin: func(*scripted) error { return c.begin }}
+			r.statuses = func(asked int) replica.Status { return c.steps[min(asked, len(c.steps))-1] }
+			server, _ := serving(t, r, nil)
+			require.ErrorIs(t, server.HandOver(t.Context()), c.want)
+			require.Equal(t, "hand over", r.ordered)
+			require.GreaterOrEqual(t, r.asked, c.asked)
+		})
+	}
+}

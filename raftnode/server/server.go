@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log"
@@ -9,23 +10,29 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/keepalive"
 
 	"coup/raftnode/api"
+	"coup/raftnode/api/apipb"
 	"coup/raftnode/bus"
 	"coup/raftnode/raft"
 	"coup/raftnode/replica"
 )
 
-// Options are what the HTTP API is made of.
+// Options are what the API is made of.
 type Options struct {
 	ID      raft.NodeID
 	Loop    *Loop
 	Metrics *Metrics // the loop's
-	// ClientURL tells where a node's HTTP API is, empty when that is not known. It must not block.
+	// ClientURL tells where a node's API is, as http://HOST:PORT, empty when that is not known. It must not block.
 	ClientURL func(raft.NodeID) string
 	BusStats  func() bus.Stats // nil for none
 	Logger    *slog.Logger     // nil for none
@@ -39,6 +46,8 @@ type Options struct {
 	Standing func(s replica.Status) (standing api.Standing, begun bool)
 	// CheckAddress says why a member cannot be at an address that a change gives it; nil takes any.
 	CheckAddress func(string) error
+	// ClientTLS secures the streams of clients by gRPC; nil leaves them in the clear.
+	ClientTLS *tls.Config
 	// RequestTimeout is how long a request may wait. Zero is 4 s.
 	RequestTimeout time.Duration
 	// MaxRequests bounds the requests under way, those included whose body is still being read; more are refused at once. Zero
@@ -52,14 +61,18 @@ type Options struct {
 // statusTimeout is how long the loop may take to say how it is.
 const statusTimeout = time.Second
 
-// Server is a node's HTTP API.
+// Server is a node's API, by HTTP and by gRPC on one port.
 type Server struct {
 	o     Options
 	loop  *Loop
 	begun time.Time
 	http  *http.Server
+	grpc  *grpc.Server
 
-	underWay atomic.Int64 // requests
+	underWay  atomic.Int64  // requests
+	exchanges atomic.Int64  // streams
+	draining  chan struct{} // closed when no more requests are taken
+	drain     sync.Once
 }
 
 // New makes a server that does not listen yet.
@@ -85,7 +98,7 @@ func New(o Options) *Server {
 	if o.MaxBodyBytes == 0 {
 		o.MaxBodyBytes = 1 << 20
 	}
-	s := &Server{o: o, loop: o.Loop, begun: time.Now()}
+	s := &Server{o: o, loop: o.Loop, begun: time.Now(), draining: make(chan struct{})}
 	o.Metrics.registry.MustRegister(collector{s})
 	s.http = &http.Server{
 		Handler:           s.bounded(s.whileBeginning(s.routes())),
@@ -96,7 +109,34 @@ func New(o Options) *Server {
 		MaxHeaderBytes:    16 << 10,
 		ErrorLog:          log.New(slogWriter{o.Logger}, "", 0),
 	}
+	s.grpc = s.streams()
 	return s
+}
+
+// streamWindow is how many bytes of a client are taken in before they are looked at.
+const streamWindow = 256 << 10
+
+// streams is the server of clients by gRPC.
+func (s *Server) streams() *grpc.Server {
+	secured := insecure.NewCredentials()
+	if s.o.ClientTLS != nil {
+		secured = credentials.NewTLS(s.o.ClientTLS)
+	}
+	g := grpc.NewServer(
+		grpc.Creds(secured),
+		grpc.ForceServerCodecV2(newCodec()),
+		grpc.MaxRecvMsgSize(apipb.MaxRequests),
+		grpc.MaxSendMsgSize(apipb.MaxAnswers),
+		grpc.MaxConcurrentStreams(16),
+		grpc.InitialWindowSize(streamWindow),
+		grpc.InitialConnWindowSize(streamWindow),
+		grpc.ConnectionTimeout(sniffTimeout),
+		grpc.MaxHeaderListSize(16<<10),
+		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: 2 * time.Minute, Time: time.Minute}),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second}),
+	)
+	apipb.RegisterAPIServer(g, service{server: s})
+	return g
 }
 
 func (s *Server) routes() *http.ServeMux {
@@ -148,31 +188,54 @@ func (s *Server) whileBeginning(begun http.Handler) http.Handler {
 		case r.Method == http.MethodGet && r.URL.Path == "/raft/status" && standing.Phase != "":
 			reply(w, http.StatusOK, s.unbegun(standing))
 		default:
-			s.refuse(w, http.StatusServiceUnavailable, api.Error{
-				Type: api.NotReady, Message: "the node does not take part yet: " + standing.Waiting, Definite: true,
-			})
+			s.refuse(w, http.StatusServiceUnavailable, notBegun(standing))
 		}
 	})
 }
 
-// Handler is the API without its listener.
+func notBegun(standing api.Standing) api.Error {
+	return api.Error{Type: api.NotReady, Message: "the node does not take part yet: " + standing.Waiting, Definite: true}
+}
+
+// Handler is the HTTP API without its listener.
 func (s *Server) Handler() http.Handler { return s.http.Handler }
 
 // Serve answers on a listener, which it closes, until Shutdown.
 func (s *Server) Serve(l net.Listener) error {
-	if err := s.http.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-		return err
+	both := newSplit(l)
+	streams := make(chan error, 1)
+	go func() { streams <- s.grpc.Serve(both.grpc) }()
+	err := s.http.Serve(both.http)
+	both.grpc.Close()
+	if errors.Is(err, http.ErrServerClosed) {
+		err = nil
 	}
-	return nil
+	if e := <-streams; err == nil && !errors.Is(e, net.ErrClosed) && !errors.Is(e, grpc.ErrServerStopped) {
+		err = e
+	}
+	return err
 }
 
 // Shutdown takes no more requests and waits for those under way until ctx is done; then it breaks
 // their connections.
 func (s *Server) Shutdown(ctx context.Context) error {
-	if err := s.http.Shutdown(ctx); err != nil {
-		return s.http.Close()
+	s.drain.Do(func() { close(s.draining) })
+	drained := make(chan struct{})
+	go func() {
+		defer close(drained)
+		s.grpc.GracefulStop()
+	}()
+	err := s.http.Shutdown(ctx)
+	if err != nil {
+		err = s.http.Close()
 	}
-	return nil
+	select {
+	case <-drained:
+	case <-ctx.Done():
+		s.grpc.Stop()
+		<-drained
+	}
+	return err
 }
 
 // slogWriter takes what net/http has to say about broken connections.

@@ -8,7 +8,9 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"os/signal"
 	"path/filepath"
+	"syscall"
 	"time"
 )
 
@@ -20,9 +22,11 @@ func main() {
 	flag.String("advertise", "", "")
 	peers := flag.String("peers", "", "")
 	flag.Bool("bootstrap", false, "")
+	join := flag.Bool("join", false, "")
 	data := flag.String("data", "", "")
 	lose := flag.Bool("unsafe-lose-unsynced", false, "")
 	flag.String("log-format", "", "")
+	stop := flag.Int("stop-code", 0, "")
 	extra := flag.String("extra", "", "")
 	flag.Parse()
 
@@ -39,7 +43,7 @@ func main() {
 	http.HandleFunc("GET /", func(w http.ResponseWriter, _ *http.Request) {
 		seen, _ := os.ReadFile(lives)
 		_ = json.NewEncoder(w).Encode(map[string]any{
-			"id": *id, "lives": len(seen), "peers": *peers, "lose": *lose, "extra": *extra,
+			"id": *id, "lives": len(seen), "peers": *peers, "lose": *lose, "extra": *extra, "join": *join,
 		})
 	})
 	http.HandleFunc("GET /fetch", func(w http.ResponseWriter, r *http.Request) {
@@ -51,6 +55,13 @@ func main() {
 		}
 		response.Body.Close()
 	})
+	told := make(chan os.Signal, 1)
+	signal.Notify(told, syscall.SIGTERM)
+	go func() {
+		<-told
+		fmt.Println("node", *id, "was told to stop")
+		os.Exit(*stop)
+	}()
 	http.HandleFunc("POST /crash", func(http.ResponseWriter, *http.Request) {
 		fmt.Println("panic: the test asked for it")
 		os.Exit(7)

@@ -178,6 +178,6 @@ func (t *terminal) faults(infos []faultInfo, environments []string) {
 			t.Printf("  %-9s %s\n", g, t.hanging(strings.Join(groups[g], ", "), 12))
 		}
 	}
-	t.Printf("  %-9s %s\n", everyFault, t.hanging("all of these, and in sim what goes wrong all along: "+strings.Join(sim.Troubles(), ", "), 12))
+	t.Printf("  %-9s %s\n", everyFault, t.hanging("all but disk and clock, which only real nodes under test have, and in sim what goes wrong all along: "+strings.Join(sim.Troubles(), ", "), 12))
 	t.Printf("\n%s", grammar)
 }

@@ -12,10 +12,10 @@ FUZZTIME ?= 10s
 RACE = ./raftnode/actionlog ./raftnode/bus ./raftnode/client ./raftnode/faultfs ./raftnode/gossip ./raftnode/membership ./raftnode/seams ./raftnode/server \
   ./workload/... ./checker/... ./results/... ./runner/... ./nemesis/... ./cluster/... ./sweep/...
 
-.PHONY: help build verify run soak sweep scenarios fuzz test race lint mutants bench bench-peers bench-recipes image clean
+.PHONY: help build verify run soak sweep scenarios fuzz test race lint mutants bench bench-peers bench-snapshot bench-recipes image clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## the two static binaries, in bin/
 	go build -trimpath -o bin/ ./cmd/...
@@ -63,6 +63,10 @@ bench: build ## throughput of nodes without faults, and of the simulator; writes
 bench-peers: build ## raftnode beside etcd, in turns; writes docs/performance.md
 	cd bench && go build -trimpath -o ../bin/etcd go.etcd.io/etcd/server/v3 && go build -trimpath -o ../bin/peers .
 	bin/peers --write docs/performance.md
+
+bench-snapshot: build ## a fourth node gets a snapshot of 1 GiB under load; writes docs/performance.md
+	cd bench && go build -trimpath -o ../bin/snapshot ./snapshot
+	bin/snapshot --write docs/performance.md
 
 bench-recipes: build ## what rolling restarts and growth cost clients, in namespaces and containers; writes docs/performance.md
 	@for env in netns docker ; do for recipe in rolling-restart growth ; do \

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"sync/atomic"
 	"time"
 
 	engine "github.com/ory/dockertest/v3/docker"
@@ -68,19 +69,40 @@ func Capabilities(ctx context.Context) []cluster.Capability {
 		report("static binary", self, staticRemedy, failed),
 	}
 	if err == nil && failed == nil {
+		features, tried := tryAgent(ctx, c, self)
 		found = append(found, report("packet agent", "a container with NET_ADMIN alone drops packets",
-			"a kernel with the module nf_tables, and an engine that grants NET_ADMIN", tryAgent(ctx, c, self)))
+			"a kernel with the module nf_tables, and an engine that grants NET_ADMIN", tried))
+		found = append(found, features...)
 	}
 	return found
 }
 
-// tryAgent starts one helper, cuts and restores.
-func tryAgent(ctx context.Context, c *engine.Client, binary string) (err error) {
+// tryAgent starts one helper, cuts and restores, and has it try what else the kernel can.
+func tryAgent(ctx context.Context, c *engine.Client, binary string) (features []cluster.Capability, err error) {
+	err = withHelper(ctx, c, binary, func(h *helper) error {
+		nobody := []netip.Addr{netip.MustParseAddr("192.0.2.1")}
+		if err := h.agent.Cut(ctx, nobody); err != nil {
+			return err
+		}
+		if err := h.agent.Restore(ctx, nobody); err != nil {
+			return err
+		}
+		features, err = h.agent.Features(ctx)
+		return err
+	})
+	return features, err
+}
+
+// trials tells those of one process apart.
+var trials atomic.Int64
+
+// withHelper does something with a helper that is thrown away.
+func withHelper(ctx context.Context, c *engine.Client, binary string, do func(*helper) error) (err error) {
 	tag, err := imageOfAgent(binary).ensure(ctx, c, func(string, ...any) {})
 	if err != nil {
 		return err
 	}
-	run := fmt.Sprintf("doctor-%d", os.Getpid())
+	run := fmt.Sprintf("trial-%d-%d", os.Getpid(), trials.Add(1))
 	labels, err := runLabels(run)
 	if err != nil {
 		return err
@@ -99,9 +121,5 @@ func tryAgent(ctx context.Context, c *engine.Client, binary string) (err error) 
 	if err != nil {
 		return err
 	}
-	peer := []netip.Addr{addressOf(subnet, 2)}
-	if err := h.agent.Cut(ctx, peer); err != nil {
-		return err
-	}
-	return h.agent.Restore(ctx, peer)
+	return do(h)
 }

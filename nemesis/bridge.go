@@ -17,6 +17,12 @@ func (crashBridge) Summary() string {
 	return "cut the cluster into halves that only one node can reach, and crash that node over and over"
 }
 func (crashBridge) KeepsQuorum() bool { return false }
+func (crashBridge) Needs() string {
+	return "at least 3 nodes, links that can be cut, and processes that can be killed"
+}
+func (crashBridge) Proof() string {
+	return cutProof + "; the process is dead, and later runs with another pid"
+}
 
 func (f crashBridge) Check(c cluster.Cluster) error {
 	if n := len(c.Nodes()); n < 3 {
@@ -37,10 +43,8 @@ func (f crashBridge) Install(ctx context.Context, c cluster.Cluster, view View, 
 	if leader == "" {
 		return nil, Outcome{Result: ResultSkipped, Reason: reason}
 	}
-	others := shuffled(without(ids(c), leader), rng)
-	bridge, rest := others[:1], append(others[1:], leader)
-	half := len(rest) / 2
-	cut, outcome := cutLinks(ctx, c, f.Name(), bridge, between(rest[:half], rest[half:]))
+	bridge, links := bridged(ids(c), leader, rng)
+	cut, outcome := cutLinks(ctx, c, f.Name(), bridge, links)
 	b := &bridging{cut: cut}
 	if outcome.Result != ResultInstalled {
 		return b, outcome
@@ -74,13 +78,10 @@ type bridging struct {
 type rhythm []struct{ down, up time.Duration }
 
 func drawRhythm(rng Rand) rhythm {
-	between := func(lo, hi time.Duration) time.Duration {
-		return lo + time.Duration(rng.IntN(int((hi-lo)/time.Millisecond)))*time.Millisecond
-	}
 	r := make(rhythm, 64)
 	for i := range r {
-		r[i].down = between(50*time.Millisecond, 400*time.Millisecond)
-		r[i].up = between(300*time.Millisecond, 1500*time.Millisecond)
+		r[i].down = drawTime(rng, 50*time.Millisecond, 400*time.Millisecond)
+		r[i].up = drawTime(rng, 300*time.Millisecond, 1500*time.Millisecond)
 	}
 	return r
 }

@@ -22,6 +22,12 @@ func (island) Summary() string {
 	return "cut the leader off from everybody, and order it to remove all the others"
 }
 func (island) KeepsQuorum() bool { return true }
+func (island) Needs() string {
+	return "at least 3 nodes, links that can be cut, and nodes that come and go and can be killed"
+}
+func (island) Proof() string {
+	return cutProof + "; the order is not carried out, and later the members are those before"
+}
 
 func (f island) Check(c cluster.Cluster) error {
 	m := membership{name: f.Name(), minimum: 3}

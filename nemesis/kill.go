@@ -37,6 +37,10 @@ var killAll = &kill{
 func (k *kill) Name() string      { return k.name }
 func (k *kill) Summary() string   { return k.summary }
 func (k *kill) KeepsQuorum() bool { return k.keepsQuorum }
+func (k *kill) Needs() string {
+	return fmt.Sprintf("at least %d nodes, and processes that can be killed", k.minimum)
+}
+func (k *kill) Proof() string { return "the processes are dead, and later run with other pids" }
 
 func (k *kill) Check(c cluster.Cluster) error {
 	if n := len(c.Nodes()); n < k.minimum {

@@ -80,6 +80,12 @@ var readd = &membership{
 func (m *membership) Name() string      { return m.name }
 func (m *membership) Summary() string   { return m.summary }
 func (m *membership) KeepsQuorum() bool { return true }
+func (m *membership) Needs() string {
+	return fmt.Sprintf("at least %d nodes, and nodes that come and go and can be killed", max(1, m.minimum))
+}
+func (m *membership) Proof() string {
+	return "a majority says that the change is committed, and later that the members are those before; they run, and nobody else does"
+}
 
 func (m *membership) Check(c cluster.Cluster) error {
 	if n := len(c.Nodes()); n < m.minimum {

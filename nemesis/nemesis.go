@@ -29,6 +29,13 @@ type Fault interface {
 	Install(ctx context.Context, c cluster.Cluster, view View, rng Rand) (Installed, Outcome)
 }
 
+// Explained is a Fault that says more of itself than its summary, in a few words each.
+type Explained interface {
+	Fault
+	Needs() string // of cluster and environment
+	Proof() string // that it is in force, and then that it is gone
+}
+
 // Installed is a fault in force.
 type Installed interface {
 	// Heal undoes exactly what was installed, and proves it. Safe to repeat.
@@ -73,16 +80,18 @@ const (
 
 // Outcome is what happened, with the evidence.
 type Outcome struct {
-	Result    Result                          `json:"result"`
-	Reason    string                          `json:"reason,omitempty"`
-	Targets   []string                        `json:"targets,omitempty"`
-	Links     []cluster.Link                  `json:"links,omitempty"`
-	Probes    []cluster.Probe                 `json:"probes,omitempty"`    // what the links did afterwards
-	Processes map[string]cluster.ProcessState `json:"processes,omitempty"` // how processes stood afterwards
-	Seams     map[string]seams.Report         `json:"seams,omitempty"`     // what nodes said of their disks and clocks afterwards
-	Crashes   int                             `json:"crashes,omitempty"`   // on healing: how often a process was killed meanwhile
-	Members   *raft.Configuration             `json:"members,omitempty"`   // that a majority goes by, afterwards
-	Changes   int                             `json:"changes,omitempty"`   // on healing: how often members changed meanwhile
+	Result       Result                          `json:"result"`
+	Reason       string                          `json:"reason,omitempty"`
+	Targets      []string                        `json:"targets,omitempty"`
+	Links        []cluster.Link                  `json:"links,omitempty"`
+	Probes       []cluster.Probe                 `json:"probes,omitempty"`       // what the links did afterwards
+	Degradation  *cluster.Degradation            `json:"degradation,omitempty"`  // what the links suffer
+	Measurements []cluster.Measurement           `json:"measurements,omitempty"` // what the links did afterwards, where they are not cut but bad
+	Processes    map[string]cluster.ProcessState `json:"processes,omitempty"`    // how processes stood afterwards
+	Seams        map[string]seams.Report         `json:"seams,omitempty"`        // what nodes said of their disks and clocks afterwards
+	Crashes      int                             `json:"crashes,omitempty"`      // on healing: how often a process was killed meanwhile
+	Members      *raft.Configuration             `json:"members,omitempty"`      // that a majority goes by, afterwards
+	Changes      int                             `json:"changes,omitempty"`      // on healing: how often members, or what is cut, changed meanwhile
 }
 
 // Phase is the half of a fault's life that an event records.

@@ -11,8 +11,10 @@ import (
 
 // partition cuts links between nodes for as long as it is in force.
 type partition struct {
-	name    string
-	summary string
+	name       string
+	summary    string
+	minimum    int  // nodes that the cluster must have; 0 for 3
+	noMajority bool // a majority that all hear each other may not be left
 	// choose draws what to cut, given the nodes and the leader.
 	choose func(nodes []string, leader string, rng Rand) (targets []string, links []cluster.Link)
 }
@@ -57,13 +59,27 @@ var oneWay = &partition{
 
 func (p *partition) Name() string      { return p.name }
 func (p *partition) Summary() string   { return p.summary }
-func (p *partition) KeepsQuorum() bool { return true }
+func (p *partition) KeepsQuorum() bool { return !p.noMajority }
+func (p *partition) Needs() string     { return needsCuts(p.minimum) }
+func (p *partition) Proof() string     { return cutProof }
+
+// cutProof is how cuts are proven.
+const cutProof = "nothing passes on a link that is cut, and something does on every other; later on all"
+
+func needsCuts(minimum int) string {
+	return fmt.Sprintf("at least %d nodes, and links that can be cut", max(minimum, 3))
+}
 
 func (p *partition) Check(c cluster.Cluster) error {
-	if n := len(c.Nodes()); n < 3 {
-		return fmt.Errorf("%s needs at least 3 nodes, so that a majority remains: this cluster has %d", p.name, n)
+	return checkPartition(c, p.name, p.minimum)
+}
+
+func checkPartition(c cluster.Cluster, name string, minimum int) error {
+	minimum = max(minimum, 3)
+	if n := len(c.Nodes()); n < minimum {
+		return fmt.Errorf("%s needs at least %d nodes, so that it leaves majorities: this cluster has %d", name, minimum, n)
 	}
-	_, err := partitioner(c, p.name)
+	_, err := partitioner(c, name)
 	return err
 }
 
@@ -73,36 +89,61 @@ func (p *partition) Install(ctx context.Context, c cluster.Cluster, view View, r
 		return nil, Outcome{Result: ResultSkipped, Reason: reason}
 	}
 	targets, links := p.choose(ids(c), leader, rng)
-	return cutLinks(ctx, c, p.name, targets, links)
+	s, outcome := cutLinks(ctx, c, p.name, targets, links)
+	if s == nil {
+		return nil, outcome
+	}
+	return s, outcome
 }
 
-// severed is a set of links that are cut.
+// severed is a set of links that are cut, and may change while it is in force.
 type severed struct {
 	manner
 	network cluster.Partitioner
 	nodes   []string
 	targets []string
-	links   []cluster.Link
-	left    []cluster.Link // not restored yet
+	links   []cluster.Link // that the fault is about
+	left    []cluster.Link // cut now, or perhaps: to be restored
 }
 
 // cutLinks cuts links and proves it: nothing passes on them, and something does on every other.
-func cutLinks(ctx context.Context, c cluster.Cluster, name string, targets []string, links []cluster.Link) (Installed, Outcome) {
+func cutLinks(ctx context.Context, c cluster.Cluster, name string, targets []string, links []cluster.Link) (*severed, Outcome) {
 	network, err := partitioner(c, name)
 	if err != nil {
 		return nil, Outcome{Result: ResultSkipped, Reason: err.Error()}
 	}
-	s := &severed{manner: mannerOf(c), network: network, nodes: ids(c), targets: targets, links: links, left: slices.Clone(links)}
+	s := &severed{manner: mannerOf(c), network: network, nodes: ids(c), targets: targets, links: links}
 	outcome := Outcome{Result: ResultInstalled, Targets: targets, Links: links}
-	if err := network.Cut(ctx, links); err != nil {
-		outcome.Result, outcome.Reason = ResultIndeterminate, err.Error()
-		return s, outcome
-	}
-	outcome.Probes, err = s.probe(ctx, func(l cluster.Link) bool { return !slices.Contains(links, l) })
-	if err != nil {
+	if outcome.Probes, err = s.become(ctx, links); err != nil {
 		outcome.Result, outcome.Reason = ResultIndeterminate, err.Error()
 	}
 	return s, outcome
+}
+
+// become has exactly these links cut, of all that the fault is about, and proves it.
+func (s *severed) become(ctx context.Context, want []cluster.Link) ([]cluster.Probe, error) {
+	if err := s.restore(ctx, minus(s.left, want)); err != nil {
+		return nil, err
+	}
+	if more := minus(want, s.left); len(more) > 0 {
+		s.left = append(s.left, more...)
+		if err := s.network.Cut(ctx, more); err != nil {
+			return nil, err
+		}
+	}
+	return s.probe(ctx, func(l cluster.Link) bool { return !slices.Contains(want, l) })
+}
+
+// restore takes cuts back. When it fails, each of them may still be in force.
+func (s *severed) restore(ctx context.Context, links []cluster.Link) error {
+	if len(links) == 0 {
+		return nil
+	}
+	if err := s.network.Restore(ctx, links); err != nil {
+		return err
+	}
+	s.left = minus(s.left, links)
+	return nil
 }
 
 // Heal implements Installed.
@@ -111,7 +152,7 @@ func (s *severed) Heal(ctx context.Context) Outcome {
 	defer cancel()
 	outcome := Outcome{Result: ResultHealed, Targets: s.targets, Links: s.links}
 	var failures []error
-	if len(s.left) > 0 && s.network.Restore(ctx, s.left) != nil {
+	if s.restore(ctx, s.left) != nil {
 		// Link by link: some may be whole already.
 		for _, l := range s.left {
 			if err := s.network.Restore(ctx, []cluster.Link{l}); err != nil {
@@ -176,6 +217,11 @@ func towards(from, to []string) []cluster.Link {
 		}
 	}
 	return links
+}
+
+// minus are the links of a that are not in b.
+func minus(a, b []cluster.Link) []cluster.Link {
+	return slices.DeleteFunc(slices.Clone(a), func(l cluster.Link) bool { return slices.Contains(b, l) })
 }
 
 // between are the links from a to b and back.

@@ -13,6 +13,8 @@ type pauseLeader struct{}
 func (pauseLeader) Name() string      { return "pause-leader" }
 func (pauseLeader) Summary() string   { return "freeze the leader's process, then let it go on" }
 func (pauseLeader) KeepsQuorum() bool { return true }
+func (pauseLeader) Needs() string     { return "at least 3 nodes, and processes that can be frozen" }
+func (pauseLeader) Proof() string     { return "the process is stopped, and later is not" }
 
 func (f pauseLeader) Check(c cluster.Cluster) error {
 	if n := len(c.Nodes()); n < 3 {

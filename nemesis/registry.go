@@ -6,9 +6,13 @@ import (
 	"strings"
 )
 
-// All are the faults that every environment has, in the order in which they are listed to people.
+// All are the faults that need no operator, in the order in which they are listed to people.
 func All() []Fault {
-	return []Fault{killLeader, isolateLeader, split, oneWay, pauseLeader{}, killAll, crashBridge{}}
+	return []Fault{
+		killLeader, isolateLeader, split, oneWay, pauseLeader{}, killAll, crashBridge{},
+		isolateFollower, bridge, majoritiesRing, grudges, flapping, swizzle,
+		loss, duplicate, corrupt, rate, slow, delay, reorder, halfOpen,
+	}
 }
 
 // Real are the faults that need real nodes beside, and time that passes while one waits for their answers.
@@ -33,57 +37,64 @@ func NeedsSeams(f Fault) bool {
 
 // groups are names for several faults.
 var groups = map[string]func(Fault) bool{
-	"all":        everywhere,
-	"none":       func(Fault) bool { return false },
-	"leader":     func(f Fault) bool { return everywhere(f) && strings.HasSuffix(f.Name(), "-leader") },
-	"kill":       func(f Fault) bool { _, ok := f.(*kill); return ok },
+	"all":        func(f Fault) bool { return !NeedsSeams(f) },
+	"leader":     func(f Fault) bool { return strings.HasSuffix(f.Name(), "-leader") },
 	"stop":       func(f Fault) bool { _, ok := f.(*stop); return ok },
-	"partition":  func(f Fault) bool { _, ok := f.(*partition); return ok },
 	"membership": func(f Fault) bool { _, ok := f.(*membership); return ok || f == island{} },
 	"disk":       func(f Fault) bool { _, ok := f.(*disk); return ok },
 	"clock":      func(f Fault) bool { _, ok := f.(*clock); return ok },
+	"kill":       func(f Fault) bool { _, ok := f.(*kill); return ok },
+	"process": func(f Fault) bool {
+		_, stops := f.(*stop)
+		return stops || slices.Contains([]string{"kill-leader", "kill-all", "pause-leader", "crash-bridge"}, f.Name())
+	},
+	"partition": cuts,
+	"link":      func(f Fault) bool { _, ok := f.(*degraded); return ok },
+	"network":   func(f Fault) bool { _, ok := f.(*degraded); return ok || cuts(f) },
 }
 
-func everywhere(f Fault) bool {
-	return slices.ContainsFunc(All(), func(g Fault) bool { return g.Name() == f.Name() })
+// cuts tells whether a fault cuts links, and does nothing else.
+func cuts(f Fault) bool {
+	switch f.(type) {
+	case *partition, *staged:
+		return true
+	}
+	return false
 }
 
 // IsGroup tells whether a word names several faults.
 func IsGroup(word string) bool { return groups[word] != nil }
 
-// Parse reads what --faults takes: names and groups, separated by commas. The groups are "all" (those
-// that every environment has), "none", "leader" (those of them that aim at the leader), "kill", "stop", "partition" and
-// "membership". The order is that of All and Real, and each fault comes once.
+// Every is all that there is, in the order of All, Real and Seamed.
+func Every() []Fault { return slices.Concat(All(), Real(), Seamed()) }
+
+// Parse reads what --faults takes; see Choose.
 func Parse(list string) ([]Fault, error) {
-	wanted := map[string]bool{}
-	for _, word := range strings.Split(list, ",") {
-		word = strings.TrimSpace(word)
-		known := false
-		for _, f := range every() {
-			group, isGroup := groups[word]
-			if f.Name() == word || isGroup && group(f) {
-				wanted[f.Name()] = true
-			}
-			known = known || isGroup || f.Name() == word
-		}
-		if !known {
-			return nil, fmt.Errorf("there is no fault %q%s; there are %s", word, nearest(word), strings.Join(words(), ", "))
-		}
-	}
-	return slices.DeleteFunc(every(), func(f Fault) bool { return !wanted[f.Name()] }), nil
+	s, err := Choose(list)
+	return s.faults, err
 }
 
-func every() []Fault { return slices.Concat(All(), Real(), Seamed()) }
+// GroupsOf are the groups that a fault is in, in order.
+func GroupsOf(f Fault) (names []string) {
+	for name, has := range groups {
+		if has(Plain(f)) {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
 
 // words are all that Parse knows: faults, then groups.
 func words() []string {
 	var names, more []string
-	for _, f := range every() {
+	for _, f := range Every() {
 		names = append(names, f.Name())
 	}
 	for name := range groups {
 		more = append(more, name)
 	}
+	more = append(more, "none")
 	slices.Sort(more)
 	return append(names, more...)
 }

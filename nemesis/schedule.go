@@ -51,8 +51,8 @@ const (
 	defaultWindow   = 4 * time.Second
 )
 
-// Plan draws a schedule from rng: the faults come in shuffled decks, so that every kind comes once
-// before any comes again; they never overlap.
+// Plan draws a schedule from rng: the faults come in shuffled decks, so that every kind comes as often as its weight
+// says before any comes again; they never overlap.
 func Plan(rng Rand, faults []Fault, t Timing) []Planned {
 	if t.Interval <= 0 {
 		t.Interval = defaultInterval
@@ -73,7 +73,11 @@ func Plan(rng Rand, faults []Fault, t Timing) []Planned {
 			return plan
 		}
 		if len(deck) == 0 {
-			deck = append(deck, faults...)
+			for _, f := range faults {
+				for range Weight(f) {
+					deck = append(deck, f)
+				}
+			}
 			rng.Shuffle(len(deck), func(i, j int) { deck[i], deck[j] = deck[j], deck[i] })
 		}
 		plan = append(plan, Planned{ID: len(plan) + 1, Fault: deck[0].Name(), At: at, HealAt: at + window})

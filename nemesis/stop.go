@@ -32,6 +32,12 @@ var rollingRestart = &stop{
 func (s *stop) Name() string      { return s.name }
 func (s *stop) Summary() string   { return s.summary }
 func (s *stop) KeepsQuorum() bool { return true }
+func (s *stop) Needs() string {
+	return "at least 3 nodes, and processes that can be stopped by SIGTERM"
+}
+func (s *stop) Proof() string {
+	return "the process has ended with code 0, and later runs with another pid"
+}
 
 func (s *stop) Check(c cluster.Cluster) error {
 	if n := len(c.Nodes()); n < 3 {

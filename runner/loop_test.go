@@ -31,6 +31,7 @@ type fakeWorld struct {
 	lost   string // a node that never starts again
 	deaths []cluster.Death
 
+	slow       time.Duration    // an action takes longer by so much
 	leaderless bool             // nobody ever leads
 	mute       func(n int) bool // the n-th operation is never answered
 	refuse     func(n int) bool // the n-th operation fails
@@ -122,7 +123,7 @@ func (w *fakeWorld) Submit(op workload.Op, done func(Completion)) {
 
 func (w *fakeWorld) Inject(act Action, done func(Injected)) {
 	start := w.now
-	w.at(w.now+20*time.Millisecond, func() {
+	w.at(w.now+20*time.Millisecond+w.slow, func() {
 		err := func() (err error) {
 			defer func() {
 				if p := recover(); p != nil {
@@ -234,6 +235,22 @@ func (f *fakeFault) Heal(context.Context) nemesis.Outcome {
 		f.world.broken = false
 	}
 	return outcome
+}
+
+// Catches a busy machine on which a proof takes as long as the window: the fault would be healed before anything could
+// be tried under it.
+func TestASlowProofLeavesHalfOfTheWindow(t *testing.T) {
+	w := newFakeWorld()
+	w.slow = 4 * time.Second
+	l, recorded := play(t, w, testOptions(), &fakeFault{name: "stop"})
+	require.Empty(t, l.problems)
+	require.NotEmpty(t, recorded.faults)
+	for i := 0; i < len(recorded.faults)-1; i += 2 {
+		install, heal := recorded.faults[i], recorded.faults[i+1]
+		if heal.Start < l.options.Duration {
+			require.Greater(t, heal.Start-install.End, 1700*time.Millisecond)
+		}
+	}
 }
 
 // restlessFault acts over and over while it is in force.

@@ -23,7 +23,7 @@ type Options struct {
 	Concurrency int           `json:"concurrency"` // clients
 	Keys        int           `json:"keys"`        // keys in use at a time
 	Seed        uint64        `json:"seed"`
-	Faults      []string      `json:"faults"` // names, as nemesis.Parse takes them; none for a run without
+	Faults      []string      `json:"faults"` // each as nemesis.Spell has it; none for a run without
 	// Recipe names the fixed schedule that takes the place of one that is drawn; empty for none.
 	Recipe  string   `json:"recipe,omitempty"`
 	Trouble []string `json:"trouble,omitempty"` // what goes wrong by itself in a simulated world, all along
@@ -138,11 +138,51 @@ func (o Options) Validate(faults []nemesis.Fault) error {
 				fault.Name(), o.Nodes)
 		}
 	}
-	if planned := planFaults(o, faults); len(planned) < len(faults) {
+	kinds := map[string]bool{}
+	for _, planned := range planFaults(o, faults) {
+		kinds[planned.Fault] = true
+	}
+	if len(kinds) < len(faults) {
 		return refuse("duration", "%v is too short for %d kinds of fault, one every %v: only %d would come. Make it longer, or the interval shorter, or choose fewer faults",
-			o.Duration, len(faults), o.Interval, len(planned))
+			o.Duration, len(faults), o.Interval, len(kinds))
 	}
 	return nil
+}
+
+// How short Fit makes the interval. A window then lasts for an election and for operations after it; where time is not
+// given, also for clients to give up those that a node swallowed.
+const (
+	minInterval  = 2500 * time.Millisecond
+	easyInterval = 4500 * time.Millisecond
+)
+
+// Fit makes room for all faults, where a person has not chosen the duration or the interval: first the interval becomes
+// shorter, then the duration longer.
+func (o *Options) Fit(faults []nemesis.Fault, durationChosen, intervalChosen bool) {
+	slots := 0
+	for _, f := range faults {
+		slots += nemesis.Weight(f)
+	}
+	if slots == 0 {
+		return
+	}
+	if !intervalChosen {
+		least := easyInterval
+		if durationChosen {
+			least = minInterval
+		}
+		each := ((o.Duration - o.WarmUp) / time.Duration(slots)).Truncate(50 * time.Millisecond)
+		if short := max(each, least, o.Window+time.Second); short < o.Interval {
+			o.Interval = short
+			if o.Window == 0 {
+				// The shorter it is, the more of it goes to the election.
+				o.Window = (short * 7 / 10).Truncate(50 * time.Millisecond)
+			}
+		}
+	}
+	if !durationChosen {
+		o.Duration = max(o.Duration, o.WarmUp+time.Duration(slots)*o.Interval)
+	}
 }
 
 // validName tells whether a name is good for one folder.

@@ -1,6 +1,7 @@
 package runner
 
 import (
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
@@ -11,6 +12,41 @@ import (
 
 	"coup/nemesis"
 )
+
+// Catches a run that cannot come to all of its faults although nobody asked for it to be so short, and one whose
+// duration or interval is not what somebody asked for.
+func TestFit(t *testing.T) {
+	many := make([]nemesis.Fault, 0, 40)
+	for i := range 40 {
+		many = append(many, &fakeFault{name: fmt.Sprint("stop", i)})
+	}
+	for _, c := range []struct {
+		faults             int
+		duration, interval bool
+		wantDuration       time.Duration
+		wantInterval       time.Duration
+		fits               bool
+	}{
+		{0, false, false, 60 * time.Second, 7 * time.Second, true},
+		{6, false, false, 60 * time.Second, 7 * time.Second, true},
+		{16, false, false, 75 * time.Second, 4500 * time.Millisecond, true},
+		{16, true, false, 60 * time.Second, 3550 * time.Millisecond, true},
+		{40, false, false, 183 * time.Second, 4500 * time.Millisecond, true},
+		{40, true, false, 60 * time.Second, 2500 * time.Millisecond, false},
+		{40, false, true, 283 * time.Second, 7 * time.Second, true},
+		{16, true, true, 60 * time.Second, 7 * time.Second, false},
+	} {
+		for seed := range uint64(20) {
+			o := Defaults()
+			o.Seed = seed
+			faults := many[:c.faults]
+			o.Fit(faults, c.duration, c.interval)
+			require.Equal(t, c.wantDuration, o.Duration, c)
+			require.Equal(t, c.wantInterval, o.Interval, c)
+			require.Equal(t, c.fits, o.Validate(faults) == nil, c)
+		}
+	}
+}
 
 // needy is a fault that leaves a majority, and so needs one.
 type needy struct{ fakeFault }

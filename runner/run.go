@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -28,8 +29,9 @@ type Setup struct {
 	// the run's folder.
 	Simulate func(dir string) (Simulation, error)
 	Observer Observer
-	Command  []string // as typed
-	Version  string   // of the suite
+	Command  []string          // as typed
+	Version  string            // of the suite
+	Keep     map[string][]byte // files that the run's folder keeps, by name
 }
 
 // Conclusion is what came of a run.
@@ -58,6 +60,11 @@ func Run(ctx, hurried context.Context, s Setup) (Conclusion, error) {
 	}
 	r := &running{Setup: s, run: run, info: info, folder: run.Dir()}
 	defer r.close()
+	for name, content := range s.Keep {
+		if err := os.WriteFile(filepath.Join(run.Dir(), name), content, 0o644); err != nil {
+			r.problem("%s could not be kept: %v.", name, err)
+		}
+	}
 	r.play(ctx, hurried)
 	return r.conclude(hurried)
 }

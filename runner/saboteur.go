@@ -222,6 +222,8 @@ func (s *saboteur) install(planned nemesis.Planned) {
 		s.next++
 		s.retryAt = 0
 		if installed != nil && outcome.Result != nemesis.ResultSkipped {
+			// A busy machine may need a part of the window for the proof: at least half of it is left.
+			planned.HealAt = max(planned.HealAt, i.End-s.offset+(planned.HealAt-planned.At)/2)
 			s.current = &attack{planned: planned, installed: installed, targets: outcome.Targets}
 			s.tries, s.healAt = 0, 0
 			s.current.rest(i.End)

@@ -201,7 +201,8 @@ func stored(s *stage, i int, key string) (value, error) {
 	if !n.Alive {
 		return value{}, fmt.Errorf("%s is down", n.ID)
 	}
-	return text(n.Replica.Stale(key).Value), nil
+	r, err := n.Replica.Stale(key)
+	return text(r.Value), err
 }
 
 // maxClock bounds the rate of a clock, in percent.

@@ -18,12 +18,13 @@ var (
 	_ cluster.Killer      = nodes{}
 	_ cluster.Pauser      = nodes{}
 	_ cluster.Partitioner = nodes{}
+	_ cluster.Degrader    = nodes{}
 	_ cluster.Watcher     = nodes{}
 	_ cluster.Loser       = nodes{}
 )
 
 // Cluster is the world as faults see it. It implements cluster.Killer, Pauser, Partitioner,
-// Watcher and Loser. Its methods may be called from Inject's actions, and between two calls of Wait.
+// Degrader, Watcher and Loser. Its methods may be called from Inject's actions, and between two calls of Wait.
 func (w *World) Cluster() cluster.Cluster { return nodes{w} }
 
 // Environment implements cluster.Cluster.
@@ -209,4 +210,14 @@ func (v view) Leaders(context.Context) []string {
 		names[i] = r.name
 	}
 	return names
+}
+
+// Prospect is the cluster of a world of that many nodes that nobody has made: it can be asked what it could do, as
+// nemesis.Fault.Check does, and nothing else.
+func Prospect(count int) cluster.Cluster {
+	w := &World{options: Options{Nodes: count}}
+	for i := range count {
+		w.nodes = append(w.nodes, &node{id: raft.NodeID(fmt.Sprint("n", i+1))})
+	}
+	return nodes{w}
 }

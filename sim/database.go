@@ -14,19 +14,24 @@ import (
 )
 
 // database is a Pebble store that is given what a disk is given, and must come out of every crash with what
-// the disk comes out with. It changes nothing of what happens in the world.
+// the disk comes out with. Along with the log it has the state, of which the next process begins with what the
+// crash has left.
 type database struct {
 	dice  dice
 	files *vfs.MemFS
 	store *store.Pebble
+
+	live    *store.Pebble         // the process's; nil before the first
+	left    *vfs.MemFS            // what the next process finds; nil for nothing
+	applied map[uint64]raft.Entry // by all nodes
 
 	mu sync.Mutex // for Pebble's own goroutines
 	// tear, if not nil, is called when a file is about to be synced, once.
 	tear func()
 }
 
-func newDatabase(seed uint64, name string) (*database, error) {
-	d := &database{dice: newDice(seed, "database of "+name), files: vfs.NewCrashableMem()}
+func newDatabase(seed uint64, name string, applied map[uint64]raft.Entry) (*database, error) {
+	d := &database{dice: newDice(seed, "database of "+name), files: vfs.NewCrashableMem(), applied: applied}
 	return d, d.open()
 }
 
@@ -76,6 +81,8 @@ func (d *database) crash(before *store.Memory, next *write) error {
 		return err
 	}
 	good := d.image(0)
+	d.end()
+	d.left = d.image(0)
 	torn := d.image(pick(&d.dice, 0, 50, 100))
 	allowed := []*store.Memory{before}
 	after := before.Clone()
@@ -107,6 +114,9 @@ func (d *database) crash(before *store.Memory, next *write) error {
 	}
 	if !matches {
 		return fmt.Errorf("it holds %+v after a power failure", found.state)
+	}
+	if err := d.checkState(found.state.Last); err != nil {
+		return err
 	}
 	return d.restart(good)
 }

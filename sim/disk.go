@@ -41,6 +41,7 @@ type disk struct {
 // close lets go of what is beside memory.
 func (d *disk) close() {
 	if d.database != nil {
+		d.database.end()
 		_ = d.database.store.Close() // its files are in memory, and nobody reads them again
 	}
 }
@@ -83,7 +84,7 @@ func newDisk(w *World, n *node) *disk {
 	d := &disk{world: w, node: n, Memory: store.NewMemory(), beneath: store.NewMemory()}
 	if w.options.Store == StorePebble {
 		var err error
-		if d.database, err = newDatabase(w.options.Seed, string(n.id)); err != nil {
+		if d.database, err = newDatabase(w.options.Seed, string(n.id), w.applied); err != nil {
 			w.fail("disk", "the database of %s does not open: %v", n.id, err)
 		}
 	}
@@ -181,7 +182,7 @@ func (d *disk) write(x write, synced bool) error {
 		return errFull
 	}
 	what := noAction
-	if w.byHand() {
+	if w.byHand() && x.name != stateWrite {
 		what = w.hand.atWrite(n, &x)
 	}
 	if what == CrashBefore {

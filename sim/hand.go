@@ -410,7 +410,7 @@ func (h *Hand) Release() {
 	h.released = true
 	w.trouble.latency, w.trouble.quick = 2*time.Millisecond, time.Millisecond
 	for _, f := range h.flights {
-		w.carry(f.letter)
+		w.carry(f.letter, fate{})
 	}
 	h.flights = nil
 	for _, n := range w.nodes {
@@ -479,10 +479,12 @@ func (h *Hand) Read(i int, key string, how replica.Consistency, done func(replic
 // Stale reads what a node has applied; see Propose.
 func (h *Hand) Stale(i int, key string, done func(replica.Result, error)) error {
 	return h.ask(i, func(n *node) {
-		r := n.replica.Stale(key)
+		r, err := n.replica.Stale(key)
 		h.tellClient(n, func() {
-			h.judgeStale(n, key, r)
-			done(r, nil)
+			if err == nil {
+				h.judgeStale(n, key, r)
+			}
+			done(r, err)
 		})
 	})
 }

@@ -108,13 +108,16 @@ func (n witness) Applied(e raft.Entry, r fsm.Result, hash uint64) {
 			d.answer = uint64(r.Code)<<56 ^ r.Revision<<32 ^ uint64(crc32.ChecksumIEEE([]byte(r.Value)))
 		}
 	}
+	if n.world.applied != nil {
+		n.world.applied[e.Index] = e
+	}
 	d.key, d.wrote = n.world.past.writes(&e, &r)
 	n.deeds, n.state = append(n.deeds, d), hash
 }
 
 // Restored implements replica.Observer.
-func (n witness) Restored(s raft.Snapshot, hash uint64) {
-	n.deeds = append(n.deeds, deed{mark: markOf(s.Base), hash: hash, configuration: &s.Configuration})
+func (n witness) Restored(b raft.Base, hash uint64) {
+	n.deeds = append(n.deeds, deed{mark: markOf(b), hash: hash, configuration: &b.Configuration})
 	n.state = hash
 }
 
@@ -133,6 +136,12 @@ func (w *World) broken(err error) {
 
 // judgeStart begins a life of a node for the checks.
 func (w *World) judgeStart(n *node) {
+	if n.disk.database != nil {
+		// Its state may be the first that shows an entry to be committed: of a crash before that could be seen.
+		w.broken(w.check.Start(n.id, n.replica.Core(), platter{n.disk}))
+		w.judgeDeeds(n)
+		return
+	}
 	w.judgeDeeds(n)
 	w.broken(w.check.Start(n.id, n.replica.Core(), platter{n.disk}))
 }

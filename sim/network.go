@@ -10,10 +10,11 @@ import (
 
 // network carries messages between nodes.
 type network struct {
-	dice    dice
-	links   [stride * stride]link
-	letters []letter
-	free    int32 // first free letter, -1 for none
+	dice          dice
+	bad, measured dice // of links that are bad, and of what measures them
+	links         [stride * stride]link
+	letters       []letter
+	free          int32 // first free letter, -1 for none
 
 	requests []request
 	unused   []int32
@@ -27,6 +28,7 @@ type link struct {
 	shut time.Duration // by itself, until then
 	slow time.Duration // likewise: what is sent takes long
 	last time.Duration // of the latest delivery, where messages stay in order
+	bad  badness       // by Inject
 }
 
 // letter is a message on its way.
@@ -55,7 +57,9 @@ const (
 )
 
 func newNetwork(seed uint64) network {
-	return network{dice: newDice(seed, "network"), free: -1}
+	return network{
+		dice: newDice(seed, "network"), bad: newDice(seed, "bad links"), measured: newDice(seed, "measurements"), free: -1,
+	}
 }
 
 // open tells whether a link carries now.
@@ -224,23 +228,30 @@ func (w *World) post(i int32) {
 		w.hand.fly(i)
 		return
 	}
+	fate := w.fateOf(net.link(l.from, l.to))
+	if fate.lost != "" {
+		w.reached.Lost++
+		w.tellMessage(actionlog.Lose, nil, &l.m, fate.lost)
+		net.drop(i)
+		return
+	}
 	if hold {
 		w.eclipses.held = append(w.eclipses.held, i)
 		return
 	}
-	w.carry(i)
-	if net.dice.hit(w.trouble.duplicate) {
+	w.carry(i, fate)
+	if fate.twice || net.dice.hit(w.trouble.duplicate) {
 		w.reached.Duplicated++
 		w.tellMessage(actionlog.Duplicate, nil, &net.letters[i].m, "")
 		net.letters[i].copies++
-		w.carry(i)
+		w.carry(i, fate)
 	}
 }
 
 // carry has one copy of a letter arrive later.
-func (w *World) carry(i int32) {
+func (w *World) carry(i int32, fate fate) {
 	net := &w.network
-	at := w.now + net.dice.between(w.trouble.latency/8, w.trouble.latency)
+	at := w.now + fate.later + net.dice.between(w.trouble.latency/8, w.trouble.latency)
 	switch link := net.link(net.letters[i].from, net.letters[i].to); {
 	case link.slow > w.now:
 		at += net.dice.between(50*time.Millisecond, 900*time.Millisecond)
@@ -249,7 +260,7 @@ func (w *World) carry(i int32) {
 	case net.dice.hit(w.trouble.hold):
 		at += net.dice.long(500*time.Millisecond, 20*time.Second)
 		w.reached.Held++
-	case w.trouble.inOrder:
+	case w.trouble.inOrder && !fate.late:
 		at = max(at, link.last+1)
 		link.last = at
 	}

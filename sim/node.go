@@ -144,8 +144,12 @@ func (w *World) start(n *node) error {
 	if plant := w.options.plant; plant != nil {
 		disk, peers = plant(n, disk, peers)
 	}
+	table, err := n.disk.state()
+	if err != nil {
+		return err
+	}
 	n.replica, err = replica.New(replica.Config{
-		ID: n.id, Voters: voters, Upstreams: n.upstreams, Store: disk, Bus: peers, Seed: w.seeds.next(), Observer: witness{n}, Actions: n.actions(),
+		ID: n.id, Voters: voters, Upstreams: n.upstreams, Store: disk, State: table, Bus: peers, Seed: w.seeds.next(), Observer: witness{n}, Actions: n.actions(),
 		ElectionTicks: w.options.ElectionTicks, HeartbeatTicks: w.options.HeartbeatTicks, Tick: w.options.Tick,
 		LeaseDrift: w.trouble.drift, MaxLeaderTicks: w.operators.maxReign, AtMaxReign: w.operators.atMaxReign,
 		Snapshots: w.operators.snapshots, PromotionLag: w.operators.promotionLag, MaxMessageBytes: w.operators.messageBytes,

@@ -135,6 +135,7 @@ func (w *World) heal() {
 	w.members.every, w.operators.every, w.session.every, w.past.every, w.eclipses.every, w.eclipses.lull = 0, 0, 0, 0, 0, 0
 	for i := range w.network.links {
 		w.network.links[i].cut, w.network.links[i].shut, w.network.links[i].slow = false, 0, 0
+		w.network.links[i].bad = badness{}
 	}
 	w.release(0)
 	w.loseHeld()

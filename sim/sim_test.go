@@ -7,6 +7,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"reflect"
+	"slices"
 	"testing"
 	"time"
 
@@ -156,24 +157,32 @@ func (g *game) judge() error {
 func ordinary(seed uint64) rules {
 	return rules{
 		Options: Options{Seed: seed, Nodes: 5, Trouble: Troubles()},
-		ops:     500, rate: 200, faults: nemesis.All(), windows: 5,
+		ops:     500, rate: 200, faults: faultsOn(5), windows: 5,
 	}
 }
 
-// Catches a database that loses a write which was durable, or keeps one by halves; and that the world is another
-// with it than without.
+// faultsOn are the faults that a simulated cluster of that many nodes can suffer.
+func faultsOn(nodes int) []nemesis.Fault {
+	return slices.DeleteFunc(nemesis.All(), func(f nemesis.Fault) bool { return f.Check(Prospect(nodes)) != nil })
+}
+
+// Catches a database that loses a write which was durable, or keeps one by halves, a state in it that is not what the log
+// leads to, and whatever of it makes two runs of one seed differ.
 func TestPebbleComesOutOfEveryCrash(t *testing.T) {
 	crashes := 0
 	for seed := range uint64(6) {
 		r := ordinary(seed)
 		r.ops = 200
-		without := play(t, r)
 		r.Store = StorePebble
-		with := play(t, r)
-		with.world.Close()
-		require.NoError(t, with.judge(), "seed %d", seed)
-		require.Equal(t, without.world.TraceHash(), with.world.TraceHash())
-		crashes += with.world.Reached().Crashes
+		once := play(t, r)
+		once.world.Close()
+		require.NoError(t, once.judge(), "seed %d", seed)
+		crashes += once.world.Reached().Crashes
+		if seed < 2 {
+			again := play(t, r)
+			again.world.Close()
+			require.Equal(t, once.world.TraceHash(), again.world.TraceHash())
+		}
 	}
 	require.Greater(t, crashes, 20)
 }
@@ -331,6 +340,7 @@ func TestWhatIsPlantedIsFound(t *testing.T) {
 			for seed := range uint64(50) {
 				r := ordinary(seed)
 				r.Trouble, r.plant = []string{"messages", "crashes"}, c.plant
+				r.faults, _ = nemesis.Parse("process,leader") // others would have it fail in what it owes first
 				var failure *Failure
 				if errors.As(play(t, r).world.Err(), &failure) {
 					require.Contains(t, c.checks, failure.Check, failure.Text)
@@ -506,7 +516,7 @@ func BenchmarkRun(b *testing.B) {
 	for i := range b.N {
 		r := rules{
 			Options: Options{Seed: uint64(i), Nodes: 5, Trouble: Troubles()},
-			ops:     2000, rate: 200, faults: nemesis.All(), windows: 10,
+			ops:     2000, rate: 200, faults: faultsOn(5), windows: 10,
 		}
 		require.NoError(b, play(b, r).world.Err())
 	}

@@ -108,7 +108,12 @@ func (w *World) readStale(n *node) {
 	}
 	key := p.keys[p.dice.below(len(p.keys))]
 	w.options.Script.readsStale(n, key)
-	w.judgeStale(n, key, n.replica.Stale(key))
+	r, err := n.replica.Stale(key)
+	if err != nil {
+		w.fail("node", "%s cannot read %s: %v", n.id, key, err)
+		return
+	}
+	w.judgeStale(n, key, r)
 }
 
 // judgeStale judges the answer to a stale read.

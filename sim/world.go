@@ -121,6 +121,8 @@ type World struct {
 	eclipses  eclipses
 	seeds     dice // of replicas
 
+	applied map[uint64]raft.Entry // what nodes have applied, for what is to be in their databases; nil in memory
+
 	hand *Hand // drives the world, or did; nil when nobody ever has
 }
 
@@ -133,6 +135,9 @@ func New(o Options) (*World, error) {
 		return nil, err
 	}
 	w := &World{options: o, trace: newTrace(), check: invariant.New(), seeds: newDice(o.Seed, "replicas")}
+	if o.Store == StorePebble {
+		w.applied = make(map[uint64]raft.Entry)
+	}
 	w.log = newLog(w)
 	if w.trouble, err = newTrouble(o); err != nil {
 		return nil, err

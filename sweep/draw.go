@@ -9,6 +9,7 @@ import (
 
 	"coup/nemesis"
 	"coup/runner"
+	"coup/sim"
 )
 
 // Run is one run of a sweep, as its seed has it.
@@ -19,6 +20,10 @@ type Run struct {
 
 // warmUp is how long a run goes on before the first fault.
 const warmUp = time.Second
+
+// mostFaults is how many kinds of fault a run may have: with more, none would come often enough for what takes several of
+// its kind.
+const mostFaults = 7
 
 // Draw makes the run of a seed. Runs differ in all that may matter: how many nodes, which faults and
 // troubles, how dense the load and how often something happens. No run is asked for everything, for
@@ -43,9 +48,14 @@ func (o Options) Draw(seed uint64) Run {
 			r.Trouble = append(r.Trouble, trouble)
 		}
 	}
+	world := sim.Prospect(r.Nodes)
 	var faults []nemesis.Fault
+	drawn := 0
 	for _, i := range random.Perm(len(o.Faults)) {
-		if random.IntN(2) == 0 || len(faults) == 0 {
+		if drawn == mostFaults || o.Faults[i].Check(world) != nil {
+			continue
+		}
+		if drawn++; random.IntN(2) == 0 || len(faults) == 0 {
 			faults = append(faults, o.Faults[i])
 		}
 	}
@@ -56,7 +66,7 @@ func (o Options) Draw(seed uint64) Run {
 	faults = inOrder(faults)
 	r.Faults = []string{}
 	for _, f := range faults {
-		r.Faults = append(r.Faults, f.Name())
+		r.Faults = append(r.Faults, nemesis.Spell(f))
 	}
 	run := Run{Options: r, Faults: faults}
 	run.Options.Repeat = run.Command()

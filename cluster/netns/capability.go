@@ -65,15 +65,9 @@ func check(w io.Writer) int {
 		report("proc", "a /proc of its own", "none needed: the machine's /proc is used instead", true, mountProc()),
 		report("links", "a bridge and veth pairs that carry packets", "load the kernel modules bridge and veth; "+namespacesRemedy, false, tryLinks()),
 	}
-	_ = onThread(func() error {
-		if ns, err := newNamespace(); err == nil {
-			_ = ns.do(func() error {
-				found = append(found, packet.Features()...)
-				return nil
-			})
-		}
-		return nil
-	})
+	if features, err := tryFeatures(); err == nil {
+		found = append(found, features...)
+	}
 	if json.NewEncoder(w).Encode(found) != nil {
 		return 1
 	}

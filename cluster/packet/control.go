@@ -11,6 +11,8 @@ import (
 	"net/http"
 	"net/netip"
 	"time"
+
+	"coup/cluster"
 )
 
 // request is the body of every control call; each call uses the fields that it needs.
@@ -19,12 +21,18 @@ type request struct {
 	Peer   netip.Addr    `json:"peer"`
 	Nonces []uint64      `json:"nonces,omitempty"`
 	Wait   time.Duration `json:"wait_ns,omitempty"`
+	Fresh  bool          `json:"fresh,omitempty"`
+
+	Degradation cluster.Degradation `json:"degradation"`
 }
 
 type reply struct {
-	Error   string    `json:"error,omitempty"`
-	Dropped []Dropped `json:"dropped,omitempty"`
-	Count   int       `json:"count,omitempty"`
+	Error    string               `json:"error,omitempty"`
+	Dropped  []Dropped            `json:"dropped,omitempty"`
+	Count    int                  `json:"count,omitempty"`
+	Arrived  Arrived              `json:"arrived"`
+	Passage  cluster.Passage      `json:"passage,omitempty"`
+	Features []cluster.Capability `json:"features,omitempty"`
 }
 
 // Serve runs the Agent of this process's network namespace behind an HTTP control server on
@@ -76,8 +84,27 @@ func Handler(e Endpoint) http.Handler {
 		return reply{}, e.Send(ctx, q.Peer, q.Nonces)
 	})
 	handle("/received", func(ctx context.Context, q request) (reply, error) {
-		n, err := e.Received(ctx, q.Peer, q.Nonces, q.Wait)
+		found, err := e.Received(ctx, q.Peer, q.Nonces, q.Wait)
+		return reply{Arrived: found}, err
+	})
+	handle("/features", func(ctx context.Context, _ request) (reply, error) {
+		features, err := e.Features(ctx)
+		return reply{Features: features}, err
+	})
+	handle("/disturb", func(ctx context.Context, q request) (reply, error) {
+		return reply{}, e.Disturb(ctx, q.Peers, q.Degradation)
+	})
+	handle("/calm", func(ctx context.Context, q request) (reply, error) {
+		return reply{}, e.Calm(ctx, q.Peers, q.Degradation.Kind)
+	})
+	handle("/damaged", func(ctx context.Context, _ request) (reply, error) {
+		n, err := e.Damaged(ctx)
 		return reply{Count: n}, err
+	})
+	handle("/connect", func(ctx context.Context, q request) (reply, error) { return reply{}, e.Connect(ctx, q.Peer) })
+	handle("/talk", func(ctx context.Context, q request) (reply, error) {
+		passage, err := e.Talk(ctx, q.Peer, q.Fresh)
+		return reply{Passage: passage}, err
 	})
 	return mux
 }
@@ -115,9 +142,45 @@ func (c *Client) Send(ctx context.Context, to netip.Addr, nonces []uint64) error
 }
 
 // Received implements Endpoint.
-func (c *Client) Received(ctx context.Context, from netip.Addr, nonces []uint64, wait time.Duration) (int, error) {
+func (c *Client) Received(ctx context.Context, from netip.Addr, nonces []uint64, wait time.Duration) (Arrived, error) {
 	a, err := c.call(ctx, "/received", request{Peer: from, Nonces: nonces, Wait: wait})
+	return a.Arrived, err
+}
+
+// Features implements Endpoint.
+func (c *Client) Features(ctx context.Context) ([]cluster.Capability, error) {
+	a, err := c.call(ctx, "/features", request{})
+	return a.Features, err
+}
+
+// Disturb implements Endpoint.
+func (c *Client) Disturb(ctx context.Context, peers []netip.Addr, d cluster.Degradation) error {
+	_, err := c.call(ctx, "/disturb", request{Peers: peers, Degradation: d})
+	return err
+}
+
+// Calm implements Endpoint.
+func (c *Client) Calm(ctx context.Context, peers []netip.Addr, kind cluster.Disturbance) error {
+	_, err := c.call(ctx, "/calm", request{Peers: peers, Degradation: cluster.Degradation{Kind: kind}})
+	return err
+}
+
+// Damaged implements Endpoint.
+func (c *Client) Damaged(ctx context.Context) (int, error) {
+	a, err := c.call(ctx, "/damaged", request{})
 	return a.Count, err
+}
+
+// Connect implements Endpoint.
+func (c *Client) Connect(ctx context.Context, to netip.Addr) error {
+	_, err := c.call(ctx, "/connect", request{Peer: to})
+	return err
+}
+
+// Talk implements Endpoint.
+func (c *Client) Talk(ctx context.Context, to netip.Addr, fresh bool) (cluster.Passage, error) {
+	a, err := c.call(ctx, "/talk", request{Peer: to, Fresh: fresh})
+	return a.Passage, err
 }
 
 func (c *Client) call(ctx context.Context, path string, q request) (reply, error) {

@@ -29,7 +29,7 @@ type Member struct {
 	Endpoint
 }
 
-// Network is the cluster.Partitioner made of the agents of all nodes. Safe for concurrent use.
+// Network is the cluster.Partitioner and cluster.Degrader made of the agents of all nodes. Safe for concurrent use.
 type Network struct {
 	nonce atomic.Uint64
 
@@ -37,7 +37,10 @@ type Network struct {
 	members map[string]Member // replaced, never changed
 }
 
-var _ cluster.Partitioner = (*Network)(nil)
+var _ interface {
+	cluster.Partitioner
+	cluster.Degrader
+} = (*Network)(nil)
 
 // NewNetwork makes a Network of nodes by id.
 func NewNetwork(members map[string]Member) *Network { return &Network{members: members} }
@@ -75,34 +78,47 @@ func (n *Network) replace(change func(map[string]Member)) {
 
 // Cut implements cluster.Partitioner. When it fails half-way, it takes back what it had cut.
 func (n *Network) Cut(ctx context.Context, links []cluster.Link) error {
-	return n.change(ctx, links, "cut", Endpoint.Cut, Endpoint.Restore)
+	return n.change(ctx, links, "cut", receiver, Endpoint.Cut, Endpoint.Restore)
 }
 
 // Restore implements cluster.Partitioner. When it fails half-way, what it did stays done.
 func (n *Network) Restore(ctx context.Context, links []cluster.Link) error {
-	return n.change(ctx, links, "restore", Endpoint.Restore, nil)
+	return n.change(ctx, links, "restore", receiver, Endpoint.Restore, nil)
 }
 
-type action func(e Endpoint, ctx context.Context, from []netip.Addr) error
+// end is one of a link.
+type end int
 
-func (n *Network) change(ctx context.Context, links []cluster.Link, verb string, do, undo action) error {
+const (
+	receiver end = iota
+	sender
+)
+
+type action func(e Endpoint, ctx context.Context, peers []netip.Addr) error
+
+// change does something at one end of each link. Where undo is given, and something fails, all is undone.
+func (n *Network) change(ctx context.Context, links []cluster.Link, verb string, where end, do, undo action) error {
 	members := n.current()
-	into := map[string][]netip.Addr{}
-	var receivers []string
+	peers := map[string][]netip.Addr{}
+	var nodes []string
 	for _, l := range links {
 		if err := check(members, l); err != nil {
 			return err
 		}
-		if into[l.To] == nil {
-			receivers = append(receivers, l.To)
+		at, peer := l.To, l.From
+		if where == sender {
+			at, peer = peer, at
 		}
-		into[l.To] = append(into[l.To], members[l.From].Address)
+		if peers[at] == nil {
+			nodes = append(nodes, at)
+		}
+		peers[at] = append(peers[at], members[peer].Address)
 	}
-	failures := make([]error, len(receivers))
+	failures := make([]error, len(nodes))
 	var group errgroup.Group
-	for i, to := range receivers {
+	for i, node := range nodes {
 		group.Go(func() error {
-			failures[i] = do(members[to].Endpoint, ctx, into[to])
+			failures[i] = do(members[node].Endpoint, ctx, peers[node])
 			return nil
 		})
 	}
@@ -114,9 +130,9 @@ func (n *Network) change(ctx context.Context, links []cluster.Link, verb string,
 	if undo != nil {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 		defer cancel()
-		for i, to := range receivers {
+		for i, node := range nodes {
 			if failures[i] == nil {
-				err = errors.Join(err, undo(members[to].Endpoint, ctx, into[to]))
+				err = errors.Join(err, undo(members[node].Endpoint, ctx, peers[node]))
 			}
 		}
 	}
@@ -146,7 +162,7 @@ func (n *Network) Probe(ctx context.Context, links []cluster.Link) ([]cluster.Pr
 			if err != nil {
 				return fmt.Errorf("probe %s: %w", l, err)
 			}
-			probes[i] = cluster.Probe{Link: l, Sent: len(nonces), Received: received, Took: time.Since(start)}
+			probes[i] = cluster.Probe{Link: l, Sent: len(nonces), Received: received.Count, Took: time.Since(start)}
 			return nil
 		})
 	}

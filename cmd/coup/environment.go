@@ -9,6 +9,7 @@ import (
 	"coup/cluster"
 	"coup/cluster/netns"
 	"coup/docker"
+	"coup/sim"
 )
 
 // environment is where nodes can run.
@@ -16,6 +17,17 @@ type environment struct {
 	name  string
 	why   string                                                          // it was chosen, in a few words; empty when the command line named it
 	start func(context.Context, cluster.Options) (cluster.Cluster, error) // nil of sim
+}
+
+// prospect is a cluster of that many nodes that nobody has started, to be asked what it could do.
+func (e environment) prospect(ctx context.Context, nodes int) cluster.Cluster {
+	switch e.name {
+	case "netns":
+		return netns.Prospect(ctx, nodes)
+	case "docker":
+		return docker.Prospect(ctx, nodes)
+	}
+	return sim.Prospect(nodes)
 }
 
 // simulated is the environment that is always there.

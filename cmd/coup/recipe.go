@@ -32,26 +32,27 @@ func recipeList() string {
 	return strings.Join(names, ", ")
 }
 
-// chooseFaults takes the faults from the command line: those that are listed, or the steps of a recipe.
-func (f *runFlags) chooseFaults(cmd *cobra.Command) (troubles, named []string, err error) {
+// readFaults reads what the command line says of faults: which are listed, or the recipe whose steps they are.
+func (f *runFlags) readFaults(cmd *cobra.Command) error {
 	o := &f.options
 	if !cmd.Flags().Changed("recipe") {
 		if f.write != "" {
-			return nil, nil, errors.New("--write: the figures of a recipe are written: choose one with --recipe")
+			return errors.New("--write: the figures of a recipe are written: choose one with --recipe")
 		}
-		list, troubles, named := splitTroubles(f.faults)
-		if f.drawn, err = nemesis.Parse(list); err != nil {
-			err = fmt.Errorf("--faults: %w", err)
+		// A word may mean something in one world only.
+		_, err := f.faults.choose(false)
+		if _, failed := f.faults.choose(true); failed == nil {
+			return nil
 		}
-		return troubles, named, err
+		return err
 	}
 	recipe, err := nemesis.FindRecipe(o.Recipe)
 	if err != nil {
-		return nil, nil, fmt.Errorf("--recipe: %w", err)
+		return fmt.Errorf("--recipe: %w", err)
 	}
-	for _, flag := range []string{"faults", "nodes", "interval", "window"} {
+	for _, flag := range []string{"faults", "faults-file", "nodes", "interval", "window"} {
 		if cmd.Flags().Changed(flag) {
-			return nil, nil, fmt.Errorf("--%s: a recipe says that itself: leave it out, or --recipe", flag)
+			return fmt.Errorf("--%s: a recipe says that itself: leave it out, or --recipe", flag)
 		}
 	}
 	o.Nodes, f.drawn = recipe.Nodes, recipe.Steps
@@ -64,31 +65,7 @@ func (f *runFlags) chooseFaults(cmd *cobra.Command) (troubles, named []string, e
 	if !cmd.Flags().Changed("name") {
 		o.Name = recipe.Name
 	}
-	return nil, nil, nil
-}
-
-// families takes those words for families of faults on real nodes that name a trouble of the simulator as well, and returns
-// the others.
-func (f *runFlags) families(named []string) (others []string, err error) {
-	var words []string
-	for _, word := range named {
-		if nemesis.IsGroup(word) {
-			words = append(words, word)
-		} else {
-			others = append(others, word)
-		}
-	}
-	if len(words) == 0 {
-		return others, nil
-	}
-	for _, fault := range f.drawn {
-		words = append(words, fault.Name())
-	}
-	if f.drawn, err = nemesis.Parse(strings.Join(words, ",")); err != nil {
-		return nil, fmt.Errorf("--faults: %w", err)
-	}
-	f.name()
-	return others, f.options.Validate(f.drawn)
+	return nil
 }
 
 // recipe prints what the steps of a recipe did to clients.

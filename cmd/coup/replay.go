@@ -19,7 +19,8 @@ import (
 // replayFlags are what a recorded run is done again with.
 type replayFlags struct {
 	runFlags
-	dir string // of the recorded run
+	dir     string   // of the recorded run
+	spelled []string // its faults
 }
 
 func newReplay() *cobra.Command {
@@ -94,6 +95,9 @@ func (f *replayFlags) load(cmd *cobra.Command, args []string) (e environment, no
 			notes = append(notes, "left out, since there is no raftnode process in sim: "+strings.Join(f.options.NodeFlags, " "))
 			f.options.NodeFlags = nil
 		}
+		if err := f.possible(cmd, e); err != nil {
+			return e, nil, err
+		}
 		return e, notes, f.simulated(cmd, troubles)
 	}
 	if len(troubles) > 0 {
@@ -103,7 +107,18 @@ func (f *replayFlags) load(cmd *cobra.Command, args []string) (e environment, no
 	if err := f.inReality(e.name, nil); err != nil {
 		return e, nil, &usageError{err}
 	}
-	return e, notes, nil
+	return e, notes, f.possible(cmd, e)
+}
+
+// possible refuses faults that cannot be had in an environment.
+func (f *replayFlags) possible(cmd *cobra.Command, e environment) error {
+	prospect := e.prospect(cmd.Context(), f.options.Nodes)
+	for _, fault := range f.drawn {
+		if err := fault.Check(prospect); err != nil {
+			return &usageError{err}
+		}
+	}
+	return nil
 }
 
 // recorded takes over what the recorded run says of itself. What this command was told stays.
@@ -132,8 +147,18 @@ func (f *replayFlags) recorded() (troubles []string, err error) {
 	if f.environment == "" {
 		f.environment = info.Environment
 	}
-	f.options = o
+	f.options, f.spelled = o, o.Faults
 	return o.Trouble, f.choose(o.Schedule)
+}
+
+// spell is a fault as it was in the recorded run, with its value.
+func (f *replayFlags) spell(name string) string {
+	for _, spelled := range f.spelled {
+		if end := strings.IndexAny(spelled, "=:"); spelled == name || end >= 0 && spelled[:end] == name {
+			return spelled
+		}
+	}
+	return name
 }
 
 // choose makes a schedule the run's, and takes the faults that are in it.
@@ -147,6 +172,9 @@ func (f *replayFlags) choose(schedule []nemesis.Planned) (err error) {
 	f.drawn = nil
 	if len(schedule) == 0 {
 		return nil
+	}
+	for i, name := range f.options.Faults {
+		f.options.Faults[i] = f.spell(name)
 	}
 	if f.drawn, err = nemesis.Parse(strings.Join(f.options.Faults, ",")); err != nil {
 		return err

@@ -15,7 +15,6 @@ import (
 
 	"coup/nemesis"
 	"coup/runner"
-	"coup/sim"
 	"coup/sweep"
 	"coup/version"
 )
@@ -25,9 +24,11 @@ type runFlags struct {
 	options     runner.Options
 	environment string
 	seed        string
-	faults      string
-	write       string          // a page, of a recipe
-	drawn       []nemesis.Fault // of faults
+	faults      faultFlags
+	write       string            // a page, of a recipe
+	chosen      choice            // of faults
+	drawn       []nemesis.Fault   // of those, the ones that can be had
+	left        []nemesis.LeftOut // the others
 }
 
 func newRun() *cobra.Command { return newRunFlags().command() }
@@ -42,6 +43,7 @@ func (f *runFlags) command() *cobra.Command {
 last time, check the history, and answer with a verdict and the evidence.`,
 		Example: `  coup run --duration 10m
   coup run --env netns --nodes 3 --faults kill-leader,split --seed 42
+  coup run --faults network,-slow,loss=10%,split:2
   coup run --faults none --rate 1000`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
@@ -56,8 +58,7 @@ last time, check the history, and answer with a verdict and the evidence.`,
 	flags := cmd.Flags()
 	f.bindCommon(flags)
 	o := &f.options
-	flags.StringVar(&f.faults, "faults", "all", "which faults: names or groups with commas between, or none\n"+faultList()+
-		"\nand in sim what goes wrong all along\n("+strings.Join(sim.Troubles(), ", ")+")")
+	f.faults.bind(flags)
 	flags.StringVar(&o.Recipe, "recipe", "", "a fixed schedule in place of faults that are drawn: "+recipeList())
 	flags.StringVar(&f.write, "write", "", "with --recipe: page to write its figures into, between its markers")
 	flags.IntVar(&o.Nodes, "nodes", o.Nodes, "nodes in the cluster")
@@ -86,28 +87,10 @@ func (f *runFlags) bindCommon(flags *pflag.FlagSet) {
 	flags.StringVar(&f.options.Binary, "raftnode", "", "path of the raftnode binary; beside this program when not given")
 }
 
-// faultList lists the faults for the help text.
-func faultList() string {
-	var names []string
-	for _, fault := range nemesis.All() {
-		names = append(names, fault.Name())
-	}
-	var real, seamed []string
-	for _, fault := range nemesis.Real() {
-		real = append(real, fault.Name())
-	}
-	for _, fault := range nemesis.Seamed() {
-		seamed = append(seamed, fault.Name())
-	}
-	return "(" + strings.Join(names, ", ") + ")" +
-		"\nand in docker and netns, by their own names or as stop, membership, disk and clock\n(" +
-		strings.Join(real, ", ") + ",\n" + strings.Join(seamed, ", ") + ")"
-}
-
 // run does a whole run and ends with the exit code of its verdict. Everything that can be refused is
 // refused before anything is started.
 func (f *runFlags) run(cmd *cobra.Command) error {
-	troubles, named, err := f.parse(cmd)
+	err := f.parse(cmd)
 	if err != nil {
 		return err
 	}
@@ -122,45 +105,66 @@ func (f *runFlags) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	if environment.name == simulated {
-		err = f.simulated(cmd, troubles)
-	} else if named, err = f.families(named); err == nil {
-		err = f.inReality(environment.name, named)
+	if err := f.fit(cmd, environment); err != nil {
+		return err
 	}
-	if err != nil {
-		return &usageError{err}
-	}
-	f.options.Repeat = repeat(cmd, environment.name, f.options.Seed)
+	f.options.Repeat = f.repeat(cmd, environment.name)
 	if err := f.enter(environment); err != nil {
 		return err
 	}
 	t := newTerminal(os.Stdout)
 	t.header(cmd, f.options, environment.why)
+	t.leftOut(f.left)
 	return f.play(cmd, environment, t)
 }
 
-// parse makes options of the flags, and finds what goes wrong in sim, and which of that was named.
-func (f *runFlags) parse(cmd *cobra.Command) (troubles, named []string, err error) {
+// parse makes options of the flags. What is wrong in every environment is refused.
+func (f *runFlags) parse(cmd *cobra.Command) (err error) {
 	o := &f.options
-	if troubles, named, err = f.chooseFaults(cmd); err != nil {
-		return nil, nil, &usageError{err}
+	if err := f.readFaults(cmd); err != nil {
+		return &usageError{err}
 	}
-	f.name()
 	if o.Seed, err = parseSeed(f.seed); err != nil {
-		return nil, nil, err
+		return err
 	}
 	if err := o.Validate(f.drawn); err != nil {
-		return nil, nil, &usageError{err}
+		return &usageError{err}
 	}
-	return troubles, named, nil
+	return nil
 }
 
-// name notes the names of the faults.
-func (f *runFlags) name() {
-	f.options.Faults = []string{}
-	for _, fault := range f.drawn {
-		f.options.Faults = append(f.options.Faults, fault.Name())
+// fit takes those faults that can be had in an environment, and makes room for them.
+func (f *runFlags) fit(cmd *cobra.Command, e environment) error {
+	o := &f.options
+	if o.Recipe == "" {
+		var err error
+		if f.chosen, err = f.faults.choose(e.name == simulated); err != nil {
+			return err
+		}
 	}
+	var err error
+	if e.name == simulated {
+		err = f.simulated(cmd, f.chosen.troubles)
+	} else {
+		err = f.inReality(e.name, f.chosen.named)
+	}
+	if err != nil {
+		return &usageError{err}
+	}
+	if o.Recipe == "" {
+		if f.drawn, f.left, err = f.chosen.on(e.prospect(cmd.Context(), o.Nodes)); err != nil {
+			return err
+		}
+		o.Fit(f.drawn, cmd.Name() != "run" || cmd.Flags().Changed("duration"), cmd.Flags().Changed("interval"))
+	}
+	o.Faults = []string{}
+	for _, fault := range f.drawn {
+		o.Faults = append(o.Faults, nemesis.Spell(fault))
+	}
+	if err := o.Validate(f.drawn); err != nil {
+		return &usageError{err}
+	}
+	return nil
 }
 
 // enter makes sure that the run can be kept, and goes where its nodes will be.
@@ -201,6 +205,9 @@ func (f *runFlags) conclude(gentle, hurried context.Context, e environment, obse
 	setup := runner.Setup{
 		Options: f.options, Faults: f.drawn, Start: e.start, Observer: observer, Command: os.Args, Version: version.Self(),
 	}
+	if f.chosen.file != nil {
+		setup.Keep = map[string][]byte{keptFile: f.chosen.file}
+	}
 	var actions actionFile
 	if e.name == simulated {
 		setup.Simulate = func(dir string) (runner.Simulation, error) { return f.world(dir, &actions) }
@@ -234,9 +241,6 @@ func (f *runFlags) simulated(cmd *cobra.Command, troubles []string) error {
 		}
 	}
 	f.options.Trouble = troubles
-	if err := simulable(f.drawn); err != nil {
-		return err
-	}
 	return checkStore(f.options.Store)
 }
 
@@ -269,10 +273,26 @@ func parseSeed(text string) (uint64, error) {
 	return seed, nil
 }
 
-// repeat is the command line that runs the same again.
-func repeat(cmd *cobra.Command, environment string, seed uint64) string {
+// repeat is the command line that runs the same again. What means something else elsewhere is spelled out.
+func (f *runFlags) repeat(cmd *cobra.Command, environment string) string {
+	faults := ""
+	if f.chosen.file != nil || len(f.left) > 0 {
+		faults = spell(f.drawn, f.options.Trouble)
+	}
+	return repeat(cmd, environment, f.options.Seed, faults)
+}
+
+// repeat is the command line that runs the same again, with these faults unless that is empty.
+func repeat(cmd *cobra.Command, environment string, seed uint64, faults string) string {
 	line := []string{cmd.CommandPath()}
+	if faults != "" {
+		line = append(line, "--faults", quote(faults))
+	}
 	cmd.Flags().Visit(func(f *pflag.Flag) {
+		switch {
+		case f.Name == "faults-file", f.Name == "faults" && faults != "":
+			return
+		}
 		switch f.Name {
 		case "env", "seed":
 		case "node-flag":

@@ -60,7 +60,7 @@ func (f *shrinkFlags) define(flags *pflag.FlagSet) {
 	flags.StringVar(&f.first, "first", "1", "without --seed: seed of the first run, from which they count up")
 	flags.IntVar(&f.hunt, "hunt", 5, "without --seed: how many failing runs to choose from")
 	flags.StringVar(&f.nodes, "nodes", "3-7", "nodes in a cluster: a number, or a range to draw from")
-	flags.StringVar(&f.faults, "faults", "all", "which faults to draw from, as `names` of coup run")
+	f.choose.bind(flags)
 	flags.StringVar(&o.Store, "store", "", "what nodes keep their logs in: memory or pebble; memory when not given")
 	flags.IntVar(&o.Ops, "ops", o.Ops, "operations in a run, about")
 	flags.DurationVar(&f.budget, "budget", time.Minute, "how long to cut")

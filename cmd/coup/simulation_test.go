@@ -1,9 +1,9 @@
 package main
 
 import (
+	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -23,12 +23,21 @@ func TestSplitTroubles(t *testing.T) {
 		"messages,crashes":      {"none", []string{"crashes", "messages"}, []string{"messages", "crashes"}},
 		"all,disk":              {"all", sim.Troubles(), []string{"disk"}},
 		"none":                  {"none", nil, nil},
+		"all,-disk":             {"all", slices.DeleteFunc(sim.Troubles(), func(t string) bool { return t == "disk" }), nil},
 		"kill-leader,partition": {"kill-leader,partition", nil, nil},
 	} {
-		faults, troubles, named := splitTroubles(list)
+		faults, troubles, named, err := splitTroubles(list, true)
+		require.NoError(t, err)
 		require.Equal(t, want.faults, faults, list)
 		require.ElementsMatch(t, want.troubles, troubles, list)
 		require.Equal(t, want.named, named, list)
+	}
+}
+
+func TestTroublesTakeNothing(t *testing.T) {
+	for _, list := range []string{"disk=5%", "disk:2", "-disk", "disk,-disk", "split,-messages"} {
+		_, _, _, err := splitTroubles(list, true)
+		require.Error(t, err, list)
 	}
 }
 
@@ -40,7 +49,9 @@ func TestRealNodesHaveNoTroubleOfTheirOwn(t *testing.T) {
 
 // Catches a command line that does another run than the one that failed.
 func TestTheCommandOfARunIsThatRun(t *testing.T) {
-	o := sweep.Options{MinNodes: 3, MaxNodes: 7, Faults: nemesis.All(), Troubles: sim.Troubles(), Ops: 2000}
+	possible, err := nemesis.Parse("all,-half-open,loss=7%,split:2")
+	require.NoError(t, err)
+	o := sweep.Options{MinNodes: 3, MaxNodes: 7, Faults: possible, Troubles: sim.Troubles(), Ops: 2000}
 	for seed := range uint64(200) {
 		run := o.Draw(seed)
 		f := newRunFlags()
@@ -50,11 +61,10 @@ func TestTheCommandOfARunIsThatRun(t *testing.T) {
 		var err error
 		got.Seed, err = parseSeed(f.seed)
 		require.NoError(t, err)
-		list, troubles, _ := splitTroubles(f.faults)
-		faults, err := nemesis.Parse(list)
+		chosen, err := f.faults.choose(true)
 		require.NoError(t, err)
-		require.Equal(t, run.Faults, faults)
-		require.ElementsMatch(t, run.Options.Trouble, troubles)
+		require.Equal(t, spell(run.Faults, nil), spell(chosen.selection.Faults(), nil))
+		require.ElementsMatch(t, run.Options.Trouble, chosen.troubles)
 		want := run.Options
 		for _, o := range []*string{&got.Name, &got.Environment, &got.Repeat, &want.Name, &want.Environment, &want.Repeat} {
 			*o = ""
@@ -91,18 +101,13 @@ func TestJudgeSweep(t *testing.T) {
 
 // Catches a word that is a family of faults where nodes are real, and is taken for the simulator's trouble there.
 func TestFamiliesOfFaultsOnRealNodes(t *testing.T) {
-	f := newRunFlags()
-	f.options.Duration = 10 * time.Minute
-	list, _, named := splitTroubles("kill-leader,membership,messages,disk")
-	var err error
-	f.drawn, err = nemesis.Parse(list)
+	f := faultFlags{list: "kill-leader,membership,disk"}
+	real, err := f.choose(false)
 	require.NoError(t, err)
-	others, err := f.families(named)
+	require.Equal(t, []string{"disk"}, real.named)
+	require.Equal(t, "kill-leader,grow,shrink,swap,remove-leader,demote,replace,readd,island", spell(real.selection.Faults(), nil))
+	simulation, err := f.choose(true)
 	require.NoError(t, err)
-	require.Equal(t, []string{"messages"}, others)
-	require.Equal(t, []string{"kill-leader", "grow", "shrink"}, f.options.Faults[:3])
-	require.Len(t, f.drawn, 14)
-	f.options.Duration = 30 * time.Second
-	_, err = f.families([]string{"membership"})
-	require.ErrorContains(t, err, "too short")
+	require.Equal(t, []string{"membership", "disk"}, simulation.named)
+	require.Equal(t, "kill-leader", spell(simulation.selection.Faults(), nil))
 }

@@ -40,7 +40,9 @@ time. There is one verdict at the end, for all windows together; a violation end
 	}
 	flags := cmd.Flags()
 	f.bindCommon(flags)
-	flags.StringVar(&f.faults, "faults", soakFaults, "which faults: names or groups with commas between, or none")
+	f.faults.bind(flags)
+	f.faults.list = soakFaults
+	flags.Lookup("faults").DefValue = soakFaults
 	flags.IntVar(&o.Nodes, "nodes", o.Nodes, "nodes in the cluster")
 	flags.DurationVar(&o.Duration, "duration", o.Duration, "how long the soak lasts")
 	flags.DurationVar(&f.window, "window", f.window, "how long the workload of one window lasts")
@@ -57,16 +59,9 @@ func (f *soakFlags) soak(cmd *cobra.Command) error {
 		return &usageError{fmt.Errorf("--duration: %v is less than one window of %v", whole, f.window)}
 	}
 	f.options.Duration = f.window // which must have room for all faults
-	_, named, err := f.parse(cmd)
-	if err != nil {
+	if err := f.parse(cmd); err != nil {
 		return err
 	}
-	if named, err = f.families(named); err != nil {
-		return &usageError{err}
-	} else if len(named) > 0 {
-		return &usageError{fmt.Errorf("--faults: %v cannot be had on real nodes: use coup sweep", named)}
-	}
-	f.options.Duration = whole
 	e, err := chooseEnvironment(cmd.Context(), f.environment)
 	if err != nil {
 		return err
@@ -74,15 +69,17 @@ func (f *soakFlags) soak(cmd *cobra.Command) error {
 	if err := e.real("soak"); err != nil {
 		return err
 	}
-	if err := f.inReality(e.name, nil); err != nil {
-		return &usageError{err}
+	if err := f.fit(cmd, e); err != nil {
+		return err
 	}
-	f.options.Repeat = repeat(cmd, e.name, f.options.Seed)
+	f.options.Duration = whole
+	f.options.Repeat = f.repeat(cmd, e.name)
 	if err := f.enter(e); err != nil {
 		return err
 	}
 	t := newTerminal(os.Stdout)
 	t.header(cmd, f.options, e.why)
+	t.leftOut(f.left)
 	if f.options.MaxReign > 0 {
 		t.Printf("%s", t.paragraph(fmt.Sprintf("each leader ends itself after %v", f.options.MaxReign)))
 	}

@@ -23,7 +23,8 @@ import (
 type sweepFlags struct {
 	options sweep.Options
 	nodes   string
-	faults  string
+	choose  faultFlags
+	faults  string // as they are spelled
 	first   string
 	only    string
 	json    bool
@@ -53,7 +54,7 @@ as an election or a snapshot, is inconclusive.`,
 	flags.IntVar(&o.Seeds, "seeds", o.Seeds, "how many; 0 for as many as the budget allows")
 	flags.DurationVar(&o.Budget, "budget", 0, "begin no run after that long; 0 for no limit")
 	flags.StringVar(&f.nodes, "nodes", "3-7", "nodes in a cluster: a number, or a range to draw from")
-	flags.StringVar(&f.faults, "faults", "all", "which faults to draw from, as `names` of coup run")
+	f.choose.bind(flags)
 	flags.StringVar(&o.Store, "store", "", "what nodes keep their logs in: memory or pebble; memory when not given")
 	flags.IntVar(&o.Ops, "ops", o.Ops, "operations in a run, about")
 	flags.IntVar(&o.Workers, "workers", 0, "runs at a time; 0 for one a core")
@@ -85,14 +86,18 @@ func (f *sweepFlags) parse() (everything bool, err error) {
 	if failed[0] != nil || failed[1] != nil || o.MinNodes < 3 || o.MaxNodes > 25 || o.MinNodes > o.MaxNodes {
 		return refuse("nodes", "%q: it must be a number from 3 to 25, or two such with a dash between", f.nodes)
 	}
-	faults, troubles, _ := splitTroubles(f.faults)
-	if o.Faults, err = nemesis.Parse(faults); err != nil {
-		return refuse("faults", "%v", err)
+	chosen, err := f.choose.choose(true)
+	if err != nil {
+		return false, err
 	}
-	if err := simulable(o.Faults); err != nil {
-		return false, &usageError{err}
+	f.faults, o.Troubles = chosen.list, chosen.troubles
+	// What is asked for by its name must be possible in each run.
+	if _, _, err := chosen.on(sim.Prospect(o.MinNodes)); err != nil {
+		return false, err
 	}
-	o.Troubles = troubles
+	if o.Faults, _, err = chosen.on(sim.Prospect(o.MaxNodes)); err != nil {
+		return false, err
+	}
 	switch {
 	case o.Seeds < 0:
 		return refuse("seeds", "%d: it cannot be negative", o.Seeds)
@@ -111,7 +116,8 @@ func (f *sweepFlags) parse() (everything bool, err error) {
 	if o.Only = sweep.Check(f.only); f.only != "" && !slices.Contains(sweep.Checks(), o.Only) {
 		return refuse("only", "%q: it must be invariants, linearizability or liveness", f.only)
 	}
-	return len(o.Faults) == len(nemesis.All()) && len(o.Troubles) == len(sim.Troubles()), nil
+	possible := slices.DeleteFunc(nemesis.All(), func(f nemesis.Fault) bool { return f.Check(sim.Prospect(o.MaxNodes)) != nil })
+	return len(o.Faults) == len(possible) && len(o.Troubles) == len(sim.Troubles()), nil
 }
 
 func (f *sweepFlags) run(cmd *cobra.Command) error {

@@ -145,5 +145,9 @@ func TestRepeat(t *testing.T) {
 		"--duration", "2m", "--lose-unsynced=false", "--results", "my runs", "--node-flag=--tick=10ms", "--seed", "1", "--env", "auto",
 	}))
 	require.Equal(t, "run --duration 2m0s --lose-unsynced=false --node-flag=--tick=10ms --results 'my runs' --env netns --seed 9",
-		repeat(cmd, "netns", 9))
+		repeat(cmd, "netns", 9, ""))
+	cmd = newRun()
+	require.NoError(t, cmd.ParseFlags([]string{"--faults", "network", "--nodes", "3"}))
+	require.Equal(t, "run --faults loss=5%,split:2 --nodes 3 --env netns --seed 9", repeat(cmd, "netns", 9, "loss=5%,split:2"),
+		"a group may be another elsewhere")
 }

@@ -12,7 +12,7 @@ import (
 const verifyDuration = 65 * time.Second
 
 func newVerify() *cobra.Command {
-	f := runFlags{options: runner.Defaults(), faults: verifyFaults}
+	f := runFlags{options: runner.Defaults(), faults: faultFlags{list: verifyFaults}}
 	f.options.Name = "verify"
 	f.options.Duration = verifyDuration
 	cmd := &cobra.Command{

@@ -94,7 +94,7 @@ func (f *flags) register(s *pflag.FlagSet) {
 	s.StringVar(&f.atMaxReign, "at-max-reign", "abdicate", "what a leader does then: abdicate, or exit with code 4 to be started again")
 	s.IntVar(&f.leaseDrift, "lease-drift", 0, "percentage by which clocks' rates may differ, 1 to 50: allows lease reads; the same on all nodes; 0 allows none")
 	s.IntVar(&f.promotionLag, "promotion-lag", 64, "entries that a learner may be behind and still be promoted")
-	s.Uint64Var(&f.snapshotEvery, "snapshot-every", 10_000, "entries from one snapshot to the next, with which the log is truncated; 0 takes them on request only")
+	s.Uint64Var(&f.snapshotEvery, "snapshot-every", 10_000, "entries from one snapshot to the next, with which the log is truncated, and more until as many bytes came as the last one has; 0 takes them on request only")
 	s.Uint64Var(&f.snapshotKeep, "snapshot-keep", 1_000, "entries behind a snapshot that stay in the log, for peers that are a little behind")
 	s.IntVar(&f.snapshotChunkBytes, "snapshot-chunk-bytes", 256<<10, "about how large the pieces are in which snapshots are written and sent")
 	s.StringVar(&f.gossipKeyFile, "gossip-key-file", "", "file with the key that encrypts the gossip: 16, 24 or 32 bytes in base64; the same on all nodes")
@@ -277,7 +277,7 @@ func (f *flags) replicate(s *settings) error {
 		return fmt.Errorf("--snapshot-chunk-bytes: it must be from %d to %d", 1<<10, maxChunkBytes)
 	}
 	s.promotionLag = f.promotionLag
-	s.snapshots = replica.Snapshots{Every: f.snapshotEvery, Keep: f.snapshotKeep, ChunkBytes: f.snapshotChunkBytes}
+	s.snapshots = replica.Snapshots{Amortized: true, Every: f.snapshotEvery, Keep: f.snapshotKeep, ChunkBytes: f.snapshotChunkBytes}
 	return nil
 }
 

@@ -44,14 +44,14 @@ func TestSettingsOfTheProtocol(t *testing.T) {
 	require.Equal(t, []raft.NodeID{"n1", "n2"}, s.upstreams)
 	require.Equal(t, []byte("0123456789abcdef"), s.gossipKey)
 	require.True(t, s.join)
-	require.Equal(t, []any{40, raft.Exit, 5, 7, replica.Snapshots{Every: 100, Keep: 10, ChunkBytes: 2048}},
+	require.Equal(t, []any{40, raft.Exit, 5, 7, replica.Snapshots{Every: 100, Keep: 10, Amortized: true, ChunkBytes: 2048}},
 		[]any{s.maxLeaderTicks, s.atMaxReign, s.leaseDrift, s.promotionLag, s.snapshots})
 	s, err = parse("--id n4 --peers n2=h2,n1=h1 --advertise me --data d --join --read-only --upstreams n3,n1")
 	require.NoError(t, err)
 	require.Equal(t, []raft.NodeID{"n3", "n1"}, s.upstreams)
 	s, err = parse("--id n1 --peers n1=h1 --data d")
 	require.NoError(t, err)
-	require.Equal(t, replica.Snapshots{Every: 10_000, Keep: 1_000, ChunkBytes: 256 << 10}, s.snapshots)
+	require.Equal(t, replica.Snapshots{Amortized: true, Every: 10_000, Keep: 1_000, ChunkBytes: 256 << 10}, s.snapshots)
 	require.Empty(t, s.upstreams)
 }
 

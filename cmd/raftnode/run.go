@@ -111,8 +111,12 @@ func run(ctx context.Context, s settings) (err error) {
 		return fmt.Errorf("bus: %w", err)
 	}
 	defer peers.Close()
+	state, err := db.State()
+	if err != nil {
+		return err
+	}
 	config := replicaConfig(s)
-	config.Store, config.Bus, config.Actions = metrics.Store(db), loop.Bus(messages), tell
+	config.Store, config.State, config.Bus, config.Actions = metrics.Store(db), state, loop.Bus(messages), tell
 	config.Members = func(c raft.Configuration) {
 		for _, id := range directory.Configure(where.configure(c)) {
 			messages.Drop(id)
@@ -176,12 +180,15 @@ func openStore(s settings, disk vfs.FS) (*store.Pebble, error) {
 	return db, claim(disk, s.data, s.id)
 }
 
+// maxMessageBytes bounds the data of an append. As many as may await their answer are in the memory of a peer that is busy.
+const maxMessageBytes = 256 << 10
+
 // replicaConfig is what the settings say of a replica.
 func replicaConfig(s settings) replica.Config {
 	return replica.Config{
 		ID: s.id, Upstreams: s.upstreams, Seed: s.seed, Logger: s.log,
 		ElectionTicks: s.electionTicks, HeartbeatTicks: s.heartbeatTicks, Tick: s.tick,
-		PromotionLag: s.promotionLag, LeaseDrift: s.leaseDrift, MaxLeaderTicks: s.maxLeaderTicks, AtMaxReign: s.atMaxReign,
+		MaxMessageBytes: maxMessageBytes, PromotionLag: s.promotionLag, LeaseDrift: s.leaseDrift, MaxLeaderTicks: s.maxLeaderTicks, AtMaxReign: s.atMaxReign,
 		Snapshots: s.snapshots,
 	}
 }

@@ -61,9 +61,9 @@ func (s *scripted) Read(key string, how replica.Consistency, done func(replica.R
 	s.ask(fmt.Sprintf("read %s %d", key, how), done)
 }
 
-func (s *scripted) Stale(key string) (r replica.Result) {
+func (s *scripted) Stale(key string) (r replica.Result, err error) {
 	s.ask("stale "+key, func(result replica.Result, _ error) { r = result })
-	return r
+	return r, nil
 }
 
 func (s *scripted) Process() error {

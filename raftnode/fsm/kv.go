@@ -31,9 +31,11 @@ type Result struct {
 	Repeated bool
 }
 
-// KV is the key-value state machine, in memory. For use by one goroutine, but for its snapshots.
+// KV is the key-value state machine, in memory or in a Table. For use by one goroutine, but for the snapshots of one in
+// memory. Sessions are in memory in either, since they are bounded.
 type KV struct {
-	cells    tree[string, cell]
+	cells    tree[string, cell] // of a state in memory
+	stored   *stored            // of one in a table; else nil
 	sessions sessions
 	applied  uint64
 	time     uint64
@@ -45,11 +47,11 @@ type cell struct {
 	revision uint64
 }
 
-// NewKV is the state before the first entry.
+// NewKV is the state before the first entry, in memory.
 func NewKV() *KV { return &KV{sessions: sessions{most: maxima}} }
 
 // Apply takes the command in the entry at index, which must follow the last. An error leaves the state
-// as it was: an entry is missing, or its data is damaged (ErrDamaged).
+// as it was: an entry is missing, or its data is damaged (ErrDamaged). One of the state's table finishes the state.
 func (s *KV) Apply(index uint64, data []byte) (Result, error) {
 	c, err := Decode(data)
 	if err != nil {
@@ -59,6 +61,9 @@ func (s *KV) Apply(index uint64, data []byte) (Result, error) {
 		return Result{}, err
 	}
 	r := s.execute(index, c)
+	if err := s.Err(); err != nil {
+		return Result{}, err
+	}
 	outcome := uint64(r.Code)<<2 | 2
 	if r.Repeated {
 		outcome |= 1
@@ -87,14 +92,14 @@ func (s *KV) follow(index uint64) error {
 func (s *KV) execute(index uint64, c Command) Result {
 	switch c.Op {
 	case OpenSession:
-		s.sessions.evict()
 		s.sessions.add(index, &session{ttl: c.TTL, last: s.time, used: index})
+		s.sessions.evict()
 		return Result{Session: index}
 	case CloseSession:
 		if !s.sessions.isOpen(c.Session) {
 			return Result{Code: SessionExpired}
 		}
-		s.sessions.open.delete(c.Session)
+		s.sessions.remove(c.Session)
 		return Result{}
 	case Clock:
 		s.time = max(s.time, c.Now)
@@ -114,7 +119,7 @@ func (s *KV) executeOnce(index uint64, c Command) Result {
 		return Result{Code: SessionExpired}
 	}
 	from.last, from.used = s.time, index
-	from.forget(c.Acked)
+	s.sessions.forget(from, c.Acked)
 	if c.Sequence <= from.forgotten {
 		return Result{Code: SequenceForgotten}
 	}
@@ -123,37 +128,64 @@ func (s *KV) executeOnce(index uint64, c Command) Result {
 		return Result{Code: a.code, Value: a.value, Revision: a.revision, Repeated: true}
 	}
 	r := s.change(index, c)
-	from.keep(answer{c.Sequence, r.Revision, r.Value, r.Code}, s.sessions.most)
+	s.sessions.keep(c.Session, from, answer{c.Sequence, r.Revision, r.Value, r.Code})
+	s.sessions.evict()
 	return r
 }
 
 // change executes a Write, CAS or Delete.
 func (s *KV) change(index uint64, c Command) Result {
 	if c.Op == Write {
-		s.cells.set(c.Key, cell{c.Value, index})
+		s.set(c.Key, cell{c.Value, index})
 		return Result{Value: c.Value, Revision: index}
 	}
-	old, found := s.cells.get(c.Key)
+	old, found := s.get(c.Key)
 	switch {
 	case !found:
 		return Result{Code: NotFound}
 	case c.Op == Delete:
-		s.cells.delete(c.Key)
+		s.delete(c.Key)
 		return Result{Revision: index}
 	case old.value != c.Expect:
 		return Result{Code: Mismatch, Value: old.value, Revision: old.revision}
 	}
-	s.cells.set(c.Key, cell{c.Value, index})
+	s.set(c.Key, cell{c.Value, index})
 	return Result{Value: c.Value, Revision: index}
 }
 
-// Get tells a key's value: OK or NotFound.
-func (s *KV) Get(key string) Result {
-	c, found := s.cells.get(key)
-	if !found {
-		return Result{Code: NotFound}
+func (s *KV) get(key string) (cell, bool) {
+	if s.stored != nil {
+		return s.stored.get(key)
 	}
-	return Result{Code: OK, Value: c.value, Revision: c.revision}
+	return s.cells.get(key)
+}
+
+func (s *KV) set(key string, c cell) {
+	if s.stored != nil {
+		s.stored.set(key, c)
+		return
+	}
+	s.cells.set(key, c)
+}
+
+func (s *KV) delete(key string) {
+	if s.stored != nil {
+		s.stored.delete(key)
+		return
+	}
+	s.cells.delete(key)
+}
+
+// Get tells a key's value: OK or NotFound. Errors are those of the state's table, and finish the state.
+func (s *KV) Get(key string) (Result, error) {
+	c, found := s.get(key)
+	if err := s.Err(); err != nil {
+		return Result{}, err
+	}
+	if !found {
+		return Result{Code: NotFound}, nil
+	}
+	return Result{Code: OK, Value: c.value, Revision: c.revision}, nil
 }
 
 // Applied is the index of the last entry taken.
@@ -166,9 +198,6 @@ func (s *KV) Hash() uint64 { return s.hash }
 // Time is the log time: what the latest Clock said. Its unit is that of TTL, a millisecond where the
 // entries come from a node.
 func (s *KV) Time() uint64 { return s.time }
-
-// Len is the number of keys.
-func (s *KV) Len() int { return s.cells.length }
 
 // Sessions is the number of open sessions.
 func (s *KV) Sessions() int { return s.sessions.open.length }

@@ -16,11 +16,17 @@ const (
 	// MaxAnswerBytes bounds the values in these answers, in the same manner. The latest answer is kept
 	// whatever its size.
 	MaxAnswerBytes = 1 << 20
+	// MaxSessionBytes bounds what all sessions take together: SessionBytes for each, and for each answer that
+	// it keeps AnswerBytes and those of the value. One byte more, and the least recently used sessions are dropped
+	// until it fits. The one that was used last stays, whatever its size.
+	MaxSessionBytes = 32 << 20
+	SessionBytes    = 256
+	AnswerBytes     = 64
 )
 
-type bounds struct{ sessions, answers, bytes int }
+type bounds struct{ sessions, answers, bytes, total int }
 
-var maxima = bounds{MaxSessions, MaxAnswers, MaxAnswerBytes}
+var maxima = bounds{MaxSessions, MaxAnswers, MaxAnswerBytes, MaxSessionBytes}
 
 // session is one client's memory in the state (Raft thesis, 6.3).
 type session struct {
@@ -41,6 +47,9 @@ type answer struct {
 	value    string
 	code     Code
 }
+
+// size is what the session counts against MaxSessionBytes.
+func (s *session) size() int { return SessionBytes + AnswerBytes*len(s.answers) + s.bytes }
 
 // deadline is the last log time at which the session, not used again, is there.
 func (s *session) deadline() uint64 {
@@ -96,11 +105,17 @@ type sessions struct {
 	expiring queue // by deadline
 	idle     queue // by last use
 	most     bounds
+	bytes    int     // of all that are open
+	stored   *stored // nil for sessions of a state in memory
 }
 
 func (s *sessions) add(id uint64, c *session) {
 	c.generation = s.open.generation
 	s.open.set(id, c)
+	s.bytes += c.size()
+	if s.stored != nil {
+		s.stored.touch(id, c)
+	}
 	heap.Push(&s.expiring, place{c.deadline(), id})
 	heap.Push(&s.idle, place{c.used, id})
 	// Sessions that were closed leave their places behind.
@@ -113,6 +128,35 @@ func (s *sessions) add(id uint64, c *session) {
 func (s *sessions) isOpen(id uint64) bool {
 	_, open := s.open.get(id)
 	return open
+}
+
+// remove closes a session that is open.
+func (s *sessions) remove(id uint64) {
+	c, _ := s.open.get(id)
+	s.bytes -= c.size()
+	if s.stored != nil {
+		s.stored.drop(id, c)
+	}
+	s.open.delete(id)
+}
+
+// forget is session.forget of one that change returned.
+func (s *sessions) forget(c *session, sequence uint64) {
+	before := c.size()
+	c.forget(sequence)
+	s.bytes += c.size() - before
+}
+
+// keep is session.keep of one that change returned.
+func (s *sessions) keep(id uint64, c *session, a answer) {
+	if s.stored != nil {
+		s.stored.touch(id, c)
+		u := s.stored.sessions[id]
+		u.answered = append(u.answered, a.sequence)
+	}
+	before := c.size()
+	c.keep(a, s.most)
+	s.bytes += c.size() - before
 }
 
 // change returns an open session to be modified, nil for one that is not open.
@@ -128,12 +172,15 @@ func (s *sessions) change(id uint64) *session {
 		c = &copied
 		s.open.set(id, c)
 	}
+	if s.stored != nil {
+		s.stored.touch(id, c)
+	}
 	return c
 }
 
-// evict makes room for one more.
+// evict drops those that were idle for longest as far as there are too many, or too large ones.
 func (s *sessions) evict() {
-	for s.open.length >= s.most.sessions {
+	for s.open.length > s.most.sessions || s.bytes > s.most.total && s.open.length > 1 {
 		p, _ := s.idle.first(func(id uint64) (uint64, bool) {
 			c, open := s.open.get(id)
 			if !open {
@@ -141,7 +188,7 @@ func (s *sessions) evict() {
 			}
 			return c.used, true
 		})
-		s.open.delete(p.id)
+		s.remove(p.id)
 	}
 }
 
@@ -156,7 +203,7 @@ func (s *sessions) expire(now uint64) {
 			return c.deadline(), true
 		})
 		if found && p.at < now {
-			s.open.delete(p.id)
+			s.remove(p.id)
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"math"
 )
 
 // A snapshot's content: magic and version; hash (8 bytes); applied index, time, number of keys and of
@@ -21,53 +22,113 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // ErrDamagedSnapshot says that what was given to a Restore is no snapshot of a state.
 var ErrDamagedSnapshot = errors.New("fsm: damaged snapshot")
 
-// Snapshot is a state as it was at one index. It may be read on another goroutine while the state goes
-// on; for use by one goroutine at a time.
+// Snapshot is a state as it was at one index, while the state goes on. For use by one goroutine at a time, and of a state
+// in a table by that of the table.
 type Snapshot struct {
-	applied  uint64
-	cells    cursor[string, cell]
-	sessions cursor[uint64, *session]
-	pending  []byte // encoded, and not handed out
-	checksum uint32 // of all that was encoded
-	ended    bool   // all is encoded
+	hash, applied, time uint64
+	cells               cursor[string, cell] // of a state in memory
+	rows                Rows                 // the cells of one in a table; else nil
+	sessions            cursor[uint64, *session]
+	keys, open          int    // how many keys, as far as they were counted, and sessions
+	counted             bool   // the header is encoded
+	pending             []byte // encoded, and not handed out
+	checksum            uint32 // of all that was encoded
+	ended               bool   // all is encoded
+	err                 error
 }
 
-// Snapshot is the state as it is now. It takes the same short time however large the state is: the two
-// share everything, and Apply copies what it changes.
-func (s *KV) Snapshot() *Snapshot {
-	cells, open := s.cells.freeze(), s.sessions.open.freeze()
-	shot := &Snapshot{
-		applied: s.applied, cells: cells.walk(), sessions: open.walk(),
-		pending: make([]byte, 0, 128+48*min(cells.length+open.length, 64)),
+// Snapshot is the state as it is now. It takes the same short time however large the state is: of one in memory the two
+// share everything, and Apply copies what it changes; of one in a table all that was applied must be committed, and
+// the snapshot be closed. Errors are those of the table.
+func (s *KV) Snapshot() (*Snapshot, error) {
+	open := s.sessions.open.freeze()
+	shot := &Snapshot{hash: s.hash, applied: s.applied, time: s.time, sessions: open.walk(), open: open.length}
+	if s.stored == nil {
+		cells := s.cells.freeze()
+		shot.cells, shot.keys = cells.walk(), cells.length
+		shot.pending = make([]byte, 0, 128+48*min(cells.length+open.length, 64))
+		shot.header()
+		return shot, nil
 	}
-	shot.pending = append(append(shot.pending, magic...), version)
-	shot.pending = binary.LittleEndian.AppendUint64(shot.pending, s.hash)
-	for _, n := range []uint64{s.applied, s.time, uint64(cells.length), uint64(open.length)} {
-		shot.pending = binary.AppendUvarint(shot.pending, n)
+	if err := s.Err(); err != nil {
+		return nil, err
 	}
-	shot.checksum = crc32.Update(0, castagnoli, shot.pending)
-	return shot
+	if s.stored.applied != s.applied {
+		return nil, fmt.Errorf("fsm: a snapshot at entry %d, and only what was applied up to %d is committed", s.applied, s.stored.applied)
+	}
+	var err error
+	shot.rows, err = s.stored.table.Rows([]byte{rowCell}, []byte{rowCell + 1})
+	s.stored.fail(err)
+	return shot, s.Err()
+}
+
+// Close lets go of the table, and can be called again. It has no meaning for a state in memory.
+func (s *Snapshot) Close() error {
+	if s.rows == nil {
+		return nil
+	}
+	err := s.rows.Close()
+	s.rows, s.ended = nil, true
+	return err
+}
+
+// Count counts keys, which a snapshot begins with, until it has passed about so many bytes, and tells whether it has
+// counted all. Those of a state in memory are. Next counts what is not counted.
+func (s *Snapshot) Count(bytes int) (done bool, err error) {
+	for passed := 0; !s.counted && s.err == nil; {
+		if passed > bytes {
+			return false, nil
+		}
+		key, row, err := s.rows.Next()
+		switch {
+		case err != nil:
+			s.err = fmt.Errorf("fsm: the state's table: %w", err)
+		case key == nil:
+			s.rows.Rewind()
+			s.header()
+		default:
+			passed += len(key) + len(row)
+			s.keys++
+		}
+	}
+	return s.err == nil, s.err
+}
+
+func (s *Snapshot) header() {
+	s.counted = true
+	s.pending = append(append(s.pending, magic...), version)
+	s.pending = binary.LittleEndian.AppendUint64(s.pending, s.hash)
+	for _, n := range []uint64{s.applied, s.time, uint64(s.keys), uint64(s.open)} {
+		s.pending = binary.AppendUvarint(s.pending, n)
+	}
+	s.checksum = crc32.Update(0, castagnoli, s.pending)
 }
 
 // Applied is the index of the last entry in the snapshot.
 func (s *Snapshot) Applied() uint64 { return s.applied }
 
 // Next is the next piece of the snapshot's content, and whether it is the last. A piece has size bytes,
-// the last at most that. Equal states have equal content.
-func (s *Snapshot) Next(size int) (data []byte, done bool) {
+// the last at most that. Equal states have equal content. Errors are those of the table, and final.
+func (s *Snapshot) Next(size int) (data []byte, done bool, err error) {
+	if _, err := s.Count(math.MaxInt); err != nil {
+		return nil, false, err
+	}
 	for len(s.pending) < size && !s.ended {
 		s.encode()
+	}
+	if s.err != nil {
+		return nil, false, s.err
 	}
 	n := min(size, len(s.pending))
 	// What is appended later never touches what is handed out.
 	data, s.pending = s.pending[:n:n], s.pending[n:]
-	return data, s.ended && len(s.pending) == 0
+	return data, s.ended && len(s.pending) == 0, nil
 }
 
 // encode appends one key, or one session, or the end.
 func (s *Snapshot) encode() {
 	begun := len(s.pending)
-	if key, c, ok := s.cells.next(); ok {
+	if key, c, ok := s.nextCell(); ok {
 		s.pending = appendText(appendText(s.pending, key), c.value)
 		s.pending = binary.AppendUvarint(s.pending, c.revision)
 	} else if id, c, ok := s.sessions.next(); ok {
@@ -88,9 +149,27 @@ func (s *Snapshot) encode() {
 	s.checksum = crc32.Update(s.checksum, castagnoli, s.pending[begun:])
 }
 
+func (s *Snapshot) nextCell() (key string, c cell, ok bool) {
+	if s.rows == nil {
+		return s.cells.next()
+	}
+	k, row, err := s.rows.Next()
+	if err == nil && k == nil {
+		return "", cell{}, false
+	}
+	if err == nil {
+		c, err = decodeCell(row)
+	}
+	if err != nil {
+		s.err, s.ended = fmt.Errorf("fsm: the state's table: %w", err), true
+		return "", cell{}, false
+	}
+	return string(k[1:]), c, true
+}
+
 // Restore rebuilds a state from a snapshot's content, given in pieces that may be cut anywhere. It
 // refuses what is no state's content, and takes memory in proportion to what it was given, whatever
-// that declares.
+// that declares, or of a state in a table to one piece.
 type Restore struct {
 	state    *KV
 	part     func(*Restore, *reader) // reads what comes next
@@ -100,16 +179,23 @@ type Restore struct {
 	err      error
 
 	cells, sessions, answers uint64 // still to come; answers of the session that is being read
+	begun                    bool   // there was a cell
 	key                      string // of the last cell
 	id                       uint64 // of the last session
 	session                  *session
 }
 
-// NewRestore begins a restoration.
-func NewRestore() *Restore { return &Restore{state: NewKV(), part: (*Restore).header} }
+// NewRestore begins a restoration, into an empty table, or into memory when that is nil.
+func NewRestore(t Table) *Restore {
+	r := &Restore{state: NewKV(), part: (*Restore).header}
+	if t != nil {
+		r.state = newStoredKV(t)
+	}
+	return r
+}
 
-// Write takes the next piece of the content and keeps nothing of it. Errors are ErrDamagedSnapshot, and
-// final.
+// Write takes the next piece of the content and keeps nothing of it. Errors are ErrDamagedSnapshot, and those of the
+// table, and final.
 func (r *Restore) Write(data []byte) error {
 	if r.err != nil {
 		return r.err
@@ -131,10 +217,27 @@ func (r *Restore) Write(data []byte) error {
 		rest = in.data
 	}
 	r.pending = append(r.pending[:0], rest...)
-	return nil
+	r.err = r.state.spill()
+	return r.err
 }
 
-// Finish returns the state, once all of the content was given. Errors are ErrDamagedSnapshot.
+// spill makes what was restored so far rows of the table, which are nothing before the state is adopted.
+func (s *KV) spill() error {
+	t := s.stored
+	if t == nil {
+		return nil
+	}
+	changes := t.stage(&s.sessions.open)
+	if t.err == nil && len(changes) > 0 {
+		t.fail(t.table.Commit(changes))
+	}
+	t.changes = changes
+	t.committed()
+	return t.err
+}
+
+// Finish returns the state, once all of the content was given. One in a table takes the place of that before it by
+// Adopt, and must not be used before. Errors are ErrDamagedSnapshot.
 func (r *Restore) Finish() (*KV, error) {
 	if r.err == nil && !r.ended {
 		r.err = fmt.Errorf("%w: it is cut short", ErrDamagedSnapshot)
@@ -192,7 +295,7 @@ func (r *Restore) cell(in *reader) {
 	}
 	key := string(text)
 	switch {
-	case r.state.cells.length > 0 && key <= r.key:
+	case r.begun && key <= r.key:
 		in.refuse("its keys are out of order")
 	case revision == 0 || revision > r.state.applied:
 		in.refuse("a key's revision is no entry's index")
@@ -200,8 +303,8 @@ func (r *Restore) cell(in *reader) {
 	if in.failed() {
 		return
 	}
-	r.state.cells.set(key, cell{string(value), revision})
-	r.key = key
+	r.state.set(key, cell{string(value), revision})
+	r.begun, r.key = true, key
 	r.cells--
 	r.expect()
 }
@@ -213,15 +316,10 @@ func (r *Restore) client(in *reader) {
 	switch {
 	case id <= r.id:
 		in.refuse("its sessions are out of order")
-	case s.used < id || s.used > r.state.applied:
-		in.refuse("a session was not used at an entry's index")
-	case s.last > r.state.time:
-		in.refuse("a session was used in the future")
-	case s.deadline() < r.state.time:
-		in.refuse("a session has expired")
 	case answers > uint64(r.state.sessions.most.answers):
 		in.refuse("a session has too many answers")
 	}
+	r.state.checkSession(id, s, in)
 	if in.failed() {
 		return
 	}
@@ -238,28 +336,48 @@ func (r *Restore) answer(in *reader) {
 	}
 	a.revision = in.number()
 	value := in.text()
-	s, most := r.session, r.state.sessions.most
-	last := s.forgotten
-	if n := len(s.answers); n > 0 {
-		last = s.answers[n-1].sequence
+	r.state.checkAnswer(r.session, a, len(value), in)
+	if in.failed() {
+		return
+	}
+	a.value = string(value)
+	r.state.sessions.keep(r.id, r.session, a)
+	r.answers--
+	r.expect()
+}
+
+// checkSession refuses a session that the state cannot have.
+func (s *KV) checkSession(id uint64, c *session, in *reader) {
+	switch {
+	case c.used < id || c.used > s.applied:
+		in.refuse("a session was not used at an entry's index")
+	case c.last > s.time:
+		in.refuse("a session was used in the future")
+	case c.deadline() < s.time:
+		in.refuse("a session has expired")
+	case s.sessions.bytes+c.size() > s.sessions.most.total && s.sessions.open.length > 0:
+		in.refuse("its sessions are too large")
+	}
+}
+
+// checkAnswer refuses an answer, with a value of so many bytes, that the session cannot keep after those that it has.
+func (s *KV) checkAnswer(c *session, a answer, value int, in *reader) {
+	last := c.forgotten
+	if n := len(c.answers); n > 0 {
+		last = c.answers[n-1].sequence
 	}
 	switch {
 	case a.sequence <= last:
 		in.refuse("a session's answers are out of order")
 	case a.code > Mismatch:
 		in.refuse("an answer has an unknown code")
-	case a.revision > r.state.applied:
+	case a.revision > s.applied:
 		in.refuse("an answer's revision is no entry's index")
-	case len(s.answers) > 0 && s.bytes+len(value) > most.bytes:
+	case len(c.answers) > 0 && c.bytes+value > s.sessions.most.bytes:
 		in.refuse("a session's answers are too large")
+	case s.sessions.bytes+AnswerBytes+value > s.sessions.most.total && s.sessions.open.length > 1:
+		in.refuse("its sessions are too large")
 	}
-	if in.failed() {
-		return
-	}
-	a.value = string(value)
-	s.keep(a, most)
-	r.answers--
-	r.expect()
 }
 
 func (r *Restore) trailer(in *reader) {

@@ -12,13 +12,24 @@ import (
 	"pgregory.net/rapid"
 )
 
-// content is a whole snapshot, handed out in pieces of a size.
-func content(s *Snapshot, size int) []byte {
+// content is a whole snapshot of a state, handed out in pieces of a size.
+func content(t require.TestingT, s *KV, size int) []byte { return rest(t, snapshot(t, s), size) }
+
+func snapshot(t require.TestingT, s *KV) *Snapshot {
+	shot, err := s.Snapshot()
+	require.NoError(t, err)
+	return shot
+}
+
+// rest is what is left of a snapshot.
+func rest(t require.TestingT, s *Snapshot, size int) []byte {
 	var whole []byte
 	for {
-		data, done := s.Next(size)
+		data, done, err := s.Next(size)
+		require.NoError(t, err)
 		whole = append(whole, data...)
 		if done {
+			require.NoError(t, s.Close())
 			return whole
 		}
 	}
@@ -26,7 +37,7 @@ func content(s *Snapshot, size int) []byte {
 
 // restore rebuilds a state under the small bounds.
 func restore(pieces ...[]byte) (*KV, error) {
-	r := NewRestore()
+	r := NewRestore(nil)
 	r.state.sessions.most = small
 	for _, p := range pieces {
 		if r.Write(p) != nil {
@@ -38,7 +49,7 @@ func restore(pieces ...[]byte) (*KV, error) {
 
 // restored is a state after it went through a snapshot.
 func restored(t require.TestingT, s *KV) *KV {
-	got, err := restore(content(s.Snapshot(), 7))
+	got, err := restore(content(t, s, 7))
 	require.NoError(t, err)
 	return got
 }
@@ -65,9 +76,9 @@ func requireSame(t require.TestingT, want, got *KV) {
 	require.Equal(t, want.Hash(), got.Hash())
 	require.Equal(t, want.Applied(), got.Applied())
 	require.Equal(t, want.Time(), got.Time())
-	require.Equal(t, want.Len(), got.Len())
+	require.Equal(t, want.cells.length, got.cells.length)
 	require.Equal(t, want.Sessions(), got.Sessions())
-	require.Equal(t, content(want.Snapshot(), 64), content(got.Snapshot(), 64))
+	require.Equal(t, content(t, want, 64), content(t, got, 64))
 }
 
 // A restored state answers as the original would, retries and deadlines included.
@@ -92,9 +103,9 @@ func TestSnapshotKeepsSessions(t *testing.T) {
 // Pieces carry no meaning: cut in two at each byte, or one by one.
 func TestRestoreOfAnyPieces(t *testing.T) {
 	m := sample(t)
-	whole := content(m.state.Snapshot(), 1<<20)
+	whole := content(t, m.state, 1<<20)
 	for size := 1; size <= len(whole); size++ {
-		require.Equal(t, whole, content(m.state.Snapshot(), size), "pieces of %d bytes", size)
+		require.Equal(t, whole, content(t, m.state, size), "pieces of %d bytes", size)
 		got, err := restore(whole[:size], whole[size:])
 		require.NoError(t, err, "cut at %d", size)
 		requireSame(t, m.state, got)
@@ -115,10 +126,12 @@ func TestPiecesHaveTheirSize(t *testing.T) {
 	for i := range 100 {
 		m.apply(Command{Op: Write, Key: fmt.Sprint(i), Value: "v"})
 	}
-	s := m.state.Snapshot()
+	s := snapshot(t, m.state)
 	for done := false; !done; {
 		var data []byte
-		data, done = s.Next(1000)
+		var err error
+		data, done, err = s.Next(1000)
+		require.NoError(t, err)
 		require.True(t, len(data) == 1000 || done && len(data) > 0, "%d bytes", len(data))
 	}
 }
@@ -135,8 +148,8 @@ func TestSnapshotDoesNotSeeWhatFollows(t *testing.T) {
 		for _, c := range logs().Draw(t, "before") {
 			m.apply(c)
 		}
-		want := content(m.state.Snapshot(), 64)
-		s := m.state.Snapshot()
+		want := content(t, m.state, 64)
+		s := snapshot(t, m.state)
 		applied := m.state.Applied()
 		var got []byte
 		done := false
@@ -145,12 +158,14 @@ func TestSnapshotDoesNotSeeWhatFollows(t *testing.T) {
 			m.apply(Command{Op: Delete, Key: fmt.Sprint(m.state.Applied() % 1000)})
 			if !done && rapid.Bool().Draw(t, "piece") {
 				var data []byte
-				data, done = s.Next(100)
+				var err error
+				data, done, err = s.Next(100)
+				require.NoError(t, err)
 				got = append(got, data...)
 			}
 		}
 		if !done {
-			got = append(got, content(s, 100)...)
+			got = append(got, rest(t, s, 100)...)
 		}
 		require.Equal(t, applied, s.Applied())
 		require.Equal(t, want, got)
@@ -168,17 +183,17 @@ func TestSnapshotIsReadWhileTheStateGoesOn(t *testing.T) {
 		}
 	}
 	write(0)
-	want := content(m.state.Snapshot(), 64)
-	s := m.state.Snapshot()
+	want := content(t, m.state, 64)
+	s := snapshot(t, m.state)
 	got := make(chan []byte)
-	go func() { got <- content(s, 64) }()
+	go func() { got <- rest(t, s, 64) }()
 	write(1)
 	require.True(t, bytes.Equal(want, <-got))
 }
 
 // Any one damaged byte is found, and so are a lost and an added one.
 func TestDamagedSnapshotIsRefused(t *testing.T) {
-	whole := content(sample(t).state.Snapshot(), 1<<20)
+	whole := content(t, sample(t).state, 1<<20)
 	for i := range whole {
 		for _, flip := range []byte{1, 0x80, 0xff} {
 			bad := bytes.Clone(whole)
@@ -197,10 +212,10 @@ func TestDamagedSnapshotIsRefused(t *testing.T) {
 
 // A Restore that failed stays failed.
 func TestRestoreAfterAnError(t *testing.T) {
-	r := NewRestore()
+	r := NewRestore(nil)
 	err := r.Write([]byte("no snapshot, but long enough"))
 	require.ErrorIs(t, err, ErrDamagedSnapshot)
-	require.Equal(t, err, r.Write(content(NewKV().Snapshot(), 64)))
+	require.Equal(t, err, r.Write(content(t, NewKV(), 64)))
 	_, err = r.Finish()
 	require.ErrorIs(t, err, ErrDamagedSnapshot)
 }
@@ -260,7 +275,7 @@ func TestImpossibleSnapshotIsRefused(t *testing.T) {
 				return
 			}
 			require.NoError(t, err)
-			require.Equal(t, c.data, content(s.Snapshot(), 64))
+			require.Equal(t, c.data, content(t, s, 64))
 		})
 	}
 }
@@ -283,14 +298,14 @@ func TestRestoreBelievesNoLength(t *testing.T) {
 
 func FuzzRestore(f *testing.F) {
 	for _, s := range []*KV{sample(f).state, NewKV()} {
-		whole := content(s.Snapshot(), 1<<20)
+		whole := content(f, s, 1<<20)
 		f.Add(whole[:len(whole)-4])
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		// A fuzzer cannot guess a checksum.
 		data = binary.LittleEndian.AppendUint32(data, crc32.Checksum(data, castagnoli))
 		if s, err := restore(data); err == nil {
-			require.Equal(t, data, content(s.Snapshot(), 1<<20), "one state has one snapshot")
+			require.Equal(t, data, content(t, s, 1<<20), "one state has one snapshot")
 		}
 	})
 }
@@ -303,23 +318,23 @@ func BenchmarkSnapshot(b *testing.B) {
 		}
 		b.Run(fmt.Sprintf("take/keys=%d", keys), func(b *testing.B) {
 			for b.Loop() {
-				m.state.Snapshot()
+				snapshot(b, m.state)
 			}
 		})
 		b.Run(fmt.Sprintf("whole/keys=%d", keys), func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				s := m.state.Snapshot()
+				s := snapshot(b, m.state)
 				for done := false; !done; {
-					_, done = s.Next(1 << 16)
+					_, done, _ = s.Next(1 << 16)
 				}
 			}
 		})
-		whole := content(m.state.Snapshot(), 1<<20)
+		whole := content(b, m.state, 1<<20)
 		b.Run(fmt.Sprintf("restore/keys=%d", keys), func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				r := NewRestore()
+				r := NewRestore(nil)
 				for rest := whole; len(rest) > 0; {
 					n := min(1<<16, len(rest))
 					if err := r.Write(rest[:n]); err != nil {

@@ -15,16 +15,22 @@ type log struct {
 	base    Base
 	tail    []Entry
 	offset  uint64 // index of tail[0], or of the entry to come
+	bytes   int    // of the data of tail
 	durable uint64 // entries up to here are on disk
 	commit  uint64
 	applied uint64
 }
 
-// keptEntries is how many entries that are durable and applied stay in memory for slow followers.
-const keptEntries = 4096
+// keptEntries is how many entries that are durable and applied stay in memory for slow followers, and keptBytes bounds
+// their data. There may be twice as much before anything is forgotten.
+const (
+	keptEntries = 4096
+	keptBytes   = 4 << 20
+)
 
-func newLog(storage Storage, s State) log {
-	begun := max(s.Base.Index, s.Snapshot.Index)
+// newLog is a log of which the state held all up to applied when it was last seen.
+func newLog(storage Storage, s State, applied uint64) log {
+	begun := max(s.Base.Index, s.Snapshot.Index, applied)
 	return log{
 		storage: storage, base: s.Base, offset: s.Last + 1,
 		durable: s.Last, commit: begun, applied: begun,
@@ -42,6 +48,7 @@ type mark struct {
 // restore begins the log anew after a snapshot, which the state machine restores too.
 func (l *log) restore(b Base) {
 	l.base, l.tail, l.offset = b, nil, b.Index+1
+	l.bytes = 0
 	l.durable, l.commit, l.applied = b.Index, b.Index, b.Index
 }
 
@@ -49,9 +56,7 @@ func (l *log) restore(b Base) {
 func (l *log) truncated(b Base) {
 	l.base = b
 	if b.Index >= l.offset {
-		drop := min(b.Index+1-l.offset, uint64(len(l.tail)))
-		l.tail = append([]Entry(nil), l.tail[drop:]...)
-		l.offset += drop
+		l.drop(min(b.Index+1-l.offset, uint64(len(l.tail))))
 	}
 }
 
@@ -108,12 +113,14 @@ func (l *log) append(entries []Entry) error {
 	case first > l.last()+1:
 		return &InvariantError{fmt.Sprintf("entry %d would leave a gap after %d", first, l.last())}
 	case first < l.offset:
-		l.tail, l.offset = nil, first
+		l.tail, l.offset, l.bytes = nil, first, 0
 	case first <= l.last():
+		l.bytes -= dataOf(l.tail[first-l.offset:])
 		l.tail = slices.Clip(l.tail[:first-l.offset])
 	}
 	l.durable = min(l.durable, first-1)
 	l.tail = append(l.tail, entries...)
+	l.bytes += dataOf(entries)
 	return nil
 }
 
@@ -125,12 +132,34 @@ func (l *log) unstable() []Entry {
 // trim forgets entries that are durable and applied, but for the newest.
 func (l *log) trim() {
 	done := min(l.durable, l.applied)
-	if done < l.offset || done-l.offset < 2*keptEntries {
+	if l.bytes >= 2*keptBytes {
+		done = l.durable // what waits to be applied for long is read again
+	}
+	if done < l.offset || done-l.offset < 2*keptEntries && l.bytes < 2*keptBytes {
 		return
 	}
-	drop := done - l.offset - keptEntries
-	l.tail = append([]Entry(nil), l.tail[drop:]...)
-	l.offset += drop
+	drop, left := uint64(0), l.bytes
+	for ; drop < done-l.offset && (done-l.offset-drop > keptEntries || left > keptBytes); drop++ {
+		left -= len(l.tail[drop].Data)
+	}
+	// What stays is copied: not for a few.
+	if drop >= uint64(len(l.tail))/4 {
+		l.drop(drop)
+	}
+}
+
+// drop forgets the first n of tail.
+func (l *log) drop(n uint64) {
+	l.bytes -= dataOf(l.tail[:n])
+	l.tail = append([]Entry(nil), l.tail[n:]...)
+	l.offset += n
+}
+
+func dataOf(entries []Entry) (bytes int) {
+	for i := range entries {
+		bytes += len(entries[i].Data)
+	}
+	return bytes
 }
 
 // atMost is the last mark in [base.Index, index] whose term is at most term; the base when none is.

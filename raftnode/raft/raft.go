@@ -12,6 +12,13 @@ import (
 type Config struct {
 	ID      NodeID
 	Storage Storage
+	// Applied is up to where the driver's state holds the log, where that has outlived a restart: what was applied is
+	// committed, and is not handed out again. It is at most the last entry of the log. What the latest snapshot covers counts as
+	// applied in any case: a driver whose state is behind that restores it.
+	Applied uint64
+	// RestoresInSteps is of a driver that takes its time to restore a snapshot: once one is installed, and at the start
+	// where Applied is behind the latest, nothing is handed out as committed before Restored.
+	RestoresInSteps bool
 	// Seed of all randomness. Nodes of one cluster should differ in it, or their elections tie.
 	Seed uint64
 	// ElectionTicks is how long silence from a leader lasts before a follower campaigns: a number
@@ -117,6 +124,7 @@ type Raft struct {
 	reign         int     // leader: ticks since its election
 	transfer      transfer
 
+	holdsBack    bool     // what is committed is not handed out: the driver is restoring a snapshot
 	snapshot     Snapshot // the latest
 	received     Received // from the leader or the upstream
 	receivedFrom NodeID
@@ -153,10 +161,13 @@ func New(c Config) (*Raft, error) {
 	if err != nil {
 		return nil, fmt.Errorf("raft: loading the log: %w", err)
 	}
+	if c.Applied > s.Last {
+		return nil, fmt.Errorf("raft: entries up to %d were applied, and the log ends at %d", c.Applied, s.Last)
+	}
 	r := &Raft{
 		config:         c,
 		random:         rand.New(rand.NewPCG(c.Seed, 0x636f7570)),
-		log:            newLog(c.Storage, s),
+		log:            newLog(c.Storage, s, c.Applied),
 		term:           s.HardState.Term,
 		vote:           s.HardState.Vote,
 		saved:          s.HardState,
@@ -169,6 +180,7 @@ func New(c Config) (*Raft, error) {
 		return nil, err
 	}
 	r.becomeFollower(r.term, "")
+	r.holdsBack = c.RestoresInSteps && c.Applied < s.Snapshot.Index
 	return r, nil
 }
 
@@ -345,12 +357,15 @@ func (r *Raft) Ready() (Ready, error) {
 		// A term that is not durable is not spoken of.
 		ready.Messages, ready.Early = append(ready.Early, ready.Messages...), nil
 	}
-	committed, err := r.log.slice(r.log.applied+1, r.log.commit+1, maxCommittedBytes)
-	if err != nil {
-		r.fail(err)
-		return Ready{}, err
+	r.holdsBack = r.holdsBack || r.config.RestoresInSteps && r.install != nil
+	if !r.holdsBack {
+		committed, err := r.log.slice(r.log.applied+1, r.log.commit+1, maxCommittedBytes)
+		if err != nil {
+			r.fail(err)
+			return Ready{}, err
+		}
+		ready.Committed = committed
 	}
-	ready.Committed = committed
 	r.early, r.messages, r.answers = nil, nil, nil
 	r.gathered, r.install = nil, nil
 	r.handed = handed{state: ready.HardState, out: true}
@@ -371,13 +386,16 @@ type handed struct {
 }
 
 // maxCommittedBytes bounds what one Ready gives to the state machine.
-const maxCommittedBytes = 4 << 20
+const maxCommittedBytes = 1 << 20
 
 // Empty tells that there is nothing to do.
 func (rd Ready) Empty() bool {
 	return rd.HardState == nil && rd.Install == nil && len(rd.Gathered) == 0 && len(rd.Entries) == 0 && len(rd.Early) == 0 && len(rd.Messages) == 0 &&
 		len(rd.Committed) == 0 && len(rd.Reads) == 0
 }
+
+// Restored says that the state is that of the snapshot installed last; see Config.RestoresInSteps.
+func (r *Raft) Restored() { r.holdsBack = false }
 
 // Advance says that all of the last Ready has been done.
 func (r *Raft) Advance() {

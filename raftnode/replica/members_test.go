@@ -45,7 +45,7 @@ func TestNewMemberCatchesUpAndIsPromotedByItself(t *testing.T) {
 	g.tick(10)
 	require.Equal(t, []raft.NodeID{"n1", "n2", "n3", "n4"}, n4.Status().Configuration.Voters)
 	require.False(t, n4.Status().Configuration.Joint())
-	require.Equal(t, "v", n4.Stale("k").Value)
+	require.Equal(t, "v", stale(t, n4).Value)
 	require.Equal(t, leader.Status().StateHash, n4.Status().StateHash)
 }
 
@@ -118,15 +118,15 @@ func TestReadOnlyPeer(t *testing.T) {
 	}
 	write("a")
 	g.tick(30)
-	require.Equal(t, "a", reader.Stale("k").Value)
+	require.Equal(t, "a", stale(t, reader).Value)
 	upstream := reader.Status().Upstream
 	require.NotEqual(t, leader.id, upstream, "it hangs off a follower")
 	g.stop(upstream)
 	write("b")
 	g.tick(60)
-	require.Equal(t, "b", reader.Stale("k").Value)
+	require.Equal(t, "b", stale(t, reader).Value)
 	require.NotEqual(t, upstream, reader.Status().Upstream)
-	require.Equal(t, leader.Status().Commit, reader.Stale("k").Index, "a stale read says what it is good for")
+	require.Equal(t, leader.Status().Commit, stale(t, reader).Index, "a stale read says what it is good for")
 
 	// One voter of three and the reader are no majority.
 	g.stop(other(g, leader))

@@ -29,10 +29,14 @@ type Config struct {
 	// Upstreams are whom a read-only peer that joins asks. Empty for any other node.
 	Upstreams []raft.NodeID
 	Store     store.Store
-	Bus       bus.Bus
-	Seed      uint64
-	Logger    *slog.Logger // nil for none
-	Observer  Observer     // nil for none
+	// State is the table of the state, of which the store must be as careful as of the log: a crash never leaves it ahead of
+	// the log, nor behind what the log begins with. Nil keeps the state in memory, to be made anew by each start from the
+	// latest snapshot and what is committed after that.
+	State    fsm.Table
+	Bus      bus.Bus
+	Seed     uint64
+	Logger   *slog.Logger // nil for none
+	Observer Observer     // nil for none
 	// Members is told the configuration that the node begins with, and each that takes its place, committed or
 	// not. It must not call the replica. Nil for none.
 	Members func(raft.Configuration)
@@ -63,16 +67,22 @@ type Snapshots struct {
 	// Spare is how many entries a leader leaves at most for peers that it hears and that are further behind.
 	// Default Every.
 	Spare uint64
+	// Amortized has a snapshot wait, too, until as many bytes of commands were applied as the last one has: so that
+	// writing snapshots takes no more than writing the log does, however large the state is.
+	Amortized bool
 	// ChunkBytes is about how large a chunk of a snapshot is. Default 256 KiB.
 	ChunkBytes int
+	// RestoreBytes is about how much of an installed snapshot is restored between two batches of other work, into a
+	// State. Default 1 MiB. One in memory is restored at once.
+	RestoreBytes int
 }
 
 // Observer is told what becomes of the state. It is for checkers; its methods must not call the replica.
 type Observer interface {
 	// Applied tells that an entry was applied, with what came of it and the hash of the state then.
 	Applied(e raft.Entry, r fsm.Result, hash uint64)
-	// Restored tells that the state was made from a snapshot.
-	Restored(s raft.Snapshot, hash uint64)
+	// Restored tells that the state is now that of the log up to b, made from a snapshot or found at the start.
+	Restored(b raft.Base, hash uint64)
 }
 
 // Result answers a client's request.
@@ -130,6 +140,7 @@ type Replica struct {
 	core     *raft.Raft
 	store    store.Store
 	state    *fsm.KV
+	table    fsm.Table // of the state; nil for one in memory
 	bus      bus.Bus
 	log      *slog.Logger
 	observer Observer
@@ -147,7 +158,9 @@ type Replica struct {
 
 	snapshots  Snapshots
 	taking     *taking
-	truncating bool // an operator wants it
+	restoring  *restoring
+	applied    uint64 // bytes of commands since the last snapshot was begun
+	truncating bool   // an operator wants it
 
 	tick      uint64 // length of a tick in milliseconds
 	sinceTime uint64 // ticks since the log's time was last proposed
@@ -172,8 +185,8 @@ type query struct {
 	done  func(Result, error)
 }
 
-// New starts a replica from what its store holds: the state of the latest snapshot, or none. The rest is
-// rebuilt as the log proves to be committed.
+// New starts a replica from what its store holds: the state in its table, or that of the latest snapshot if that is
+// later, or none. The rest is applied as the log proves to be committed.
 func New(c Config) (*Replica, error) {
 	if c.Tick == 0 {
 		c.Tick = 50 * time.Millisecond
@@ -183,6 +196,9 @@ func New(c Config) (*Replica, error) {
 	}
 	if c.Snapshots.ChunkBytes == 0 {
 		c.Snapshots.ChunkBytes = 256 << 10
+	}
+	if c.Snapshots.RestoreBytes == 0 {
+		c.Snapshots.RestoreBytes = 1 << 20
 	}
 	state, err := c.Store.Load()
 	if err != nil {
@@ -199,8 +215,14 @@ func New(c Config) (*Replica, error) {
 			return nil, fmt.Errorf("replica: beginning the log: %w", err)
 		}
 	}
+	kv := fsm.NewKV()
+	if c.State != nil {
+		if kv, err = fsm.Open(c.State); err != nil {
+			return nil, fmt.Errorf("replica: opening the state: %w", err)
+		}
+	}
 	core, err := raft.New(raft.Config{
-		ID: c.ID, Storage: c.Store, Seed: c.Seed,
+		ID: c.ID, Storage: c.Store, Applied: kv.Applied(), RestoresInSteps: c.State != nil, Seed: c.Seed,
 		ElectionTicks: c.ElectionTicks, HeartbeatTicks: c.HeartbeatTicks, MaxMessageBytes: c.MaxMessageBytes, PromotionLag: c.PromotionLag,
 		LeaseDrift: c.LeaseDrift, MaxLeaderTicks: c.MaxLeaderTicks, AtMaxReign: c.AtMaxReign, Upstreams: c.Upstreams,
 	})
@@ -208,7 +230,7 @@ func New(c Config) (*Replica, error) {
 		return nil, err
 	}
 	r := &Replica{
-		id: c.ID, core: core, store: c.Store, state: fsm.NewKV(), bus: c.Bus, log: log, observer: c.Observer,
+		id: c.ID, core: core, store: c.Store, state: kv, table: c.State, bus: c.Bus, log: log, observer: c.Observer,
 		proposals: make(map[uint64]*proposal), asked: make(map[uint64]query),
 		snapshots: c.Snapshots, tick: uint64(c.Tick.Milliseconds()),
 		members: core.ConfigurationIndex(), known: core.Configuration(), tell: c.Members,
@@ -216,15 +238,29 @@ func New(c Config) (*Replica, error) {
 	if r.tell != nil {
 		r.tell(r.known)
 	}
-	if state.Snapshot.Index > 0 {
-		if err := r.restore(state.Snapshot); err != nil {
-			return nil, err
-		}
+	if err := r.resume(state.Snapshot); err != nil {
+		return nil, err
 	}
 	r.record = begin(c, core, state)
 	log.Info("replica starts", "new", fresh, "term", state.HardState.Term, "vote", state.HardState.Vote,
-		"snapshot", state.Snapshot.Index, "last", state.Last, "voters", core.Configuration().Voters)
+		"snapshot", state.Snapshot.Index, "applied", r.state.Applied(), "last", state.Last, "voters", core.Configuration().Voters)
 	return r, nil
+}
+
+// resume has the state be at least that of a snapshot, the latest.
+func (r *Replica) resume(s raft.Snapshot) error {
+	applied := r.state.Applied()
+	switch {
+	case applied < s.Index:
+		return r.restore(s)
+	case applied > 0 && r.observer != nil:
+		base, err := r.core.BaseAt(applied)
+		if err != nil {
+			return fmt.Errorf("replica: the state is at entry %d: %w", applied, err)
+		}
+		r.observer.Restored(base, r.state.Hash())
+	}
+	return nil
 }
 
 // Core is the replica's core, to look at and not to touch.
@@ -234,7 +270,7 @@ func (r *Replica) Core() *raft.Raft { return r.core }
 func (r *Replica) Tick() {
 	r.core.Tick()
 	r.record.noticed(nil, "time-out")
-	if r.core.Leads() && r.state.Sessions() > 0 {
+	if r.core.Leads() && r.restoring == nil && r.state.Sessions() > 0 {
 		r.passTime()
 	}
 }
@@ -328,7 +364,14 @@ func (r *Replica) Read(key string, how Consistency, done func(Result, error)) {
 }
 
 // Stale tells a key's value as far as this node has applied the log, which may be long ago; Index says how far.
-func (r *Replica) Stale(key string) Result { return r.result(r.state.Get(key)) }
+// An error is of the state's table: the node must stop, as the next Process says.
+func (r *Replica) Stale(key string) (Result, error) {
+	found, err := r.state.Get(key)
+	if err != nil {
+		return Result{}, fmt.Errorf("replica: reading the state: %w", err)
+	}
+	return r.result(found), nil
+}
 
 func (r *Replica) result(res fsm.Result) Result {
 	return Result{Result: res, Index: r.state.Applied(), Term: r.core.Term(), Node: r.id}
@@ -337,6 +380,9 @@ func (r *Replica) result(res fsm.Result) Result {
 // Process does all that is outstanding: makes durable, sends, applies, answers. After an error the
 // node must stop at once; nothing that relied on what failed has left it.
 func (r *Replica) Process() error {
+	if err := r.state.Err(); err != nil {
+		return fmt.Errorf("replica: %w", err)
+	}
 	for {
 		ready, err := r.core.Ready()
 		if err != nil {
@@ -346,14 +392,22 @@ func (r *Replica) Process() error {
 		r.noteRole()
 		r.noteMembers()
 		if ready.Empty() {
-			break
+			if r.restoring == nil {
+				return r.keepSnapshots()
+			}
+			if err := r.restoreMore(); err != nil || r.restoring != nil {
+				return err
+			}
+			if err := r.answerReads(nil); err != nil {
+				return err
+			}
+			continue
 		}
 		if err := r.do(&ready); err != nil {
 			return err
 		}
 		r.core.Advance()
 	}
-	return r.keepSnapshots()
 }
 
 func (r *Replica) do(ready *raft.Ready) error {
@@ -383,8 +437,10 @@ func (r *Replica) do(ready *raft.Ready) error {
 			return err
 		}
 	}
-	r.answerReads(ready.Reads)
-	return nil
+	if err := r.state.Commit(); err != nil {
+		return fmt.Errorf("replica: committing the state at %d: %w", r.state.Applied(), err)
+	}
+	return r.answerReads(ready.Reads)
 }
 
 func (r *Replica) send(messages []raft.Message) {
@@ -457,6 +513,7 @@ func (r *Replica) apply(e raft.Entry) error {
 	var err error
 	if e.Type == raft.EntryCommand {
 		result, err = r.state.Apply(e.Index, e.Data)
+		r.applied += uint64(len(e.Data))
 	} else {
 		err = r.state.Skip(e.Index)
 	}
@@ -503,7 +560,7 @@ func (r *Replica) changed(e raft.Entry) (joint bool) {
 	return false
 }
 
-func (r *Replica) answerReads(answers []raft.ReadState) {
+func (r *Replica) answerReads(answers []raft.ReadState) error {
 	for _, a := range answers {
 		q := r.asked[a.ID]
 		delete(r.asked, a.ID)
@@ -521,13 +578,17 @@ func (r *Replica) answerReads(answers []raft.ReadState) {
 			waiting = append(waiting, q)
 			continue
 		}
-		result := r.Stale(q.key)
+		result, err := r.Stale(q.key)
+		if err != nil {
+			return err
+		}
 		result.Lease = q.lease
 		r.record.read(q)
 		q.done(result, nil)
 	}
 	clear(r.confirmed[len(waiting):])
 	r.confirmed = waiting
+	return nil
 }
 
 // keptReigns bounds what Status tells of the past.
@@ -560,8 +621,10 @@ func (r *Replica) noteRole() {
 
 // Status describes the node.
 func (r *Replica) Status() Status {
-	return Status{
+	s := Status{
 		Status: r.core.Status(), ConfigurationIndex: r.core.ConfigurationIndex(),
 		StateHash: r.state.Hash(), Reigns: slices.Clone(r.reigns),
 	}
+	s.Applied = r.state.Applied() // the core counts a snapshot that is being restored
+	return s
 }

@@ -37,6 +37,13 @@ func newGroup(t *testing.T, size int) *group {
 	return g
 }
 
+// stale is what a node holds of the key k.
+func stale(t *testing.T, r *Replica) Result {
+	got, err := r.Stale("k")
+	require.NoError(t, err)
+	return got
+}
+
 func (g *group) start(id raft.NodeID, s store.Store) {
 	g.seed++
 	r, err := New(Config{ID: id, Voters: g.names, Store: s, Bus: g.bus, Seed: g.seed, ElectionTicks: 10, HeartbeatTicks: 2})
@@ -125,7 +132,7 @@ func TestWriteThenRead(t *testing.T) {
 
 	g.tick(3)
 	for _, r := range g.nodes {
-		require.Equal(t, "v", r.Stale("k").Value)
+		require.Equal(t, "v", stale(t, r).Value)
 	}
 }
 
@@ -173,7 +180,7 @@ func TestReadIsRefusedAndWriteSupersededWhenLeadershipIsLost(t *testing.T) {
 	g.tick(30)
 	require.Equal(t, 1, wrote.calls)
 	require.ErrorIs(t, wrote.err, ErrSuperseded)
-	require.Equal(t, "kept", old.Stale("k").Value)
+	require.Equal(t, "kept", stale(t, old).Value)
 	require.Equal(t, []Reign{{Term: 1, Over: true}}, old.Status().Reigns)
 }
 

@@ -15,6 +15,15 @@ type taking struct {
 	state    *fsm.Snapshot
 }
 
+// restoring is a snapshot, installed, that is being restored, a few chunks at a time: into a fresh table, while the state
+// before it stays as it is, and what is committed later waits.
+type restoring struct {
+	snapshot raft.Snapshot
+	table    fsm.Table // nil in memory
+	restore  *fsm.Restore
+	next     uint64 // chunk
+}
+
 // chunksPerStep is how many chunks are written between two batches of other work.
 const chunksPerStep = 4
 
@@ -30,7 +39,24 @@ func (r *Replica) TakeSnapshot() error {
 	if len(base.Configuration.Voters) == 0 {
 		return ErrMembersUnknown
 	}
-	r.taking = &taking{snapshot: raft.Snapshot{Base: base}, state: r.state.Snapshot()}
+	state, err := r.state.Snapshot()
+	if err != nil {
+		return fmt.Errorf("replica: beginning a snapshot: %w", err)
+	}
+	r.taking, r.applied = &taking{snapshot: raft.Snapshot{Base: base}, state: state}, 0
+	return nil
+}
+
+// stopTaking forgets the snapshot that is being taken.
+func (r *Replica) stopTaking() error {
+	t := r.taking
+	r.taking = nil
+	if t == nil {
+		return nil
+	}
+	if err := t.state.Close(); err != nil {
+		return fmt.Errorf("replica: closing a snapshot: %w", err)
+	}
 	return nil
 }
 
@@ -54,8 +80,14 @@ func (r *Replica) keepSnapshots() error {
 		}
 	}
 	t := r.taking
+	if counted, err := t.state.Count(chunksPerStep * r.snapshots.ChunkBytes); err != nil || !counted {
+		return err
+	}
 	for range chunksPerStep {
-		data, done := t.state.Next(r.snapshots.ChunkBytes)
+		data, done, err := t.state.Next(r.snapshots.ChunkBytes)
+		if err != nil {
+			return fmt.Errorf("replica: reading the state for a snapshot: %w", err)
+		}
 		s := &t.snapshot
 		s.ContentChecksum = raft.NextContentChecksum(s.ContentChecksum, data)
 		if err := r.store.TakeChunk(raft.Chunk{Number: s.Chunks, Data: data, Checksum: s.ContentChecksum}); err != nil {
@@ -63,7 +95,7 @@ func (r *Replica) keepSnapshots() error {
 		}
 		s.Chunks++
 		if done {
-			return r.publish(*s)
+			return errors.Join(r.stopTaking(), r.publish(*s))
 		}
 	}
 	return nil
@@ -72,13 +104,18 @@ func (r *Replica) keepSnapshots() error {
 // snapshotDue tells whether enough was applied since the last. One that is being sent is not replaced
 // at once, for its receiver would have to begin again.
 func (r *Replica) snapshotDue() bool {
-	every := r.snapshots.Every
-	since := r.state.Applied() - r.core.LatestSnapshot().Index
+	every, latest := r.snapshots.Every, r.core.LatestSnapshot()
+	if r.state.Applied() <= latest.Index {
+		return false
+	}
+	if r.snapshots.Amortized && latest.Chunks > 0 && r.applied < (latest.Chunks-1)*uint64(r.snapshots.ChunkBytes) {
+		return false
+	}
+	since := r.state.Applied() - latest.Index
 	return every > 0 && since >= every && (since >= 4*every || !r.core.Sending())
 }
 
 func (r *Replica) publish(s raft.Snapshot) error {
-	r.taking = nil
 	if err := r.store.Publish(s); err != nil {
 		return fmt.Errorf("replica: publishing the snapshot at %d: %w", s.Index, err)
 	}
@@ -123,7 +160,9 @@ func (r *Replica) truncate(keep, spare uint64) error {
 // install makes a received snapshot the node's log and state. Whoever waits for an entry that it covers
 // is told that its fate is unknown.
 func (r *Replica) install(s raft.Snapshot, hs *raft.HardState) error {
-	r.taking = nil
+	if err := r.stopTaking(); err != nil {
+		return err
+	}
 	if err := r.store.Install(s, hs); err != nil {
 		return fmt.Errorf("replica: installing the snapshot at %d: %w", s.Index, err)
 	}
@@ -152,28 +191,52 @@ func (r *Replica) install(s raft.Snapshot, hs *raft.HardState) error {
 	return nil
 }
 
-// restore makes the state from the store's latest snapshot, chunk by chunk.
+// restore begins to make the state from the store's latest snapshot. One in memory it makes at once.
 func (r *Replica) restore(s raft.Snapshot) error {
-	restore := fsm.NewRestore()
-	for number := range s.Chunks {
-		c, err := r.store.Chunk(s.Index, number)
-		if err != nil {
-			return fmt.Errorf("replica: reading chunk %d of the snapshot at %d: %w", number, s.Index, err)
-		}
-		if err := restore.Write(c.Data); err != nil {
-			return fmt.Errorf("replica: chunk %d of the snapshot at %d: %w", number, s.Index, err)
+	var fresh fsm.Table
+	if r.table != nil {
+		var err error
+		if fresh, err = r.table.Fresh(); err != nil {
+			return fmt.Errorf("replica: a table for the snapshot at %d: %w", s.Index, err)
 		}
 	}
-	state, err := restore.Finish()
+	r.restoring = &restoring{snapshot: s, table: fresh, restore: fsm.NewRestore(fresh)}
+	return r.restoreMore()
+}
+
+// restoreMore goes on with the snapshot that is being restored.
+func (r *Replica) restoreMore() error {
+	w := r.restoring
+	s := w.snapshot
+	for done := 0; w.next < s.Chunks; w.next++ {
+		if r.table != nil && done >= r.snapshots.RestoreBytes {
+			return nil
+		}
+		c, err := r.store.Chunk(s.Index, w.next)
+		if err != nil {
+			return fmt.Errorf("replica: reading chunk %d of the snapshot at %d: %w", w.next, s.Index, err)
+		}
+		if err := w.restore.Write(c.Data); err != nil {
+			return fmt.Errorf("replica: chunk %d of the snapshot at %d: %w", w.next, s.Index, err)
+		}
+		done += len(c.Data)
+	}
+	r.restoring = nil
+	state, err := w.restore.Finish()
 	if err != nil {
 		return fmt.Errorf("replica: the snapshot at %d: %w", s.Index, err)
 	}
 	if state.Applied() != s.Index {
 		return fmt.Errorf("replica: the snapshot at %d holds the state at %d", s.Index, state.Applied())
 	}
-	r.state = state
+	if err := state.Adopt(); err != nil {
+		return fmt.Errorf("replica: adopting the snapshot at %d: %w", s.Index, err)
+	}
+	r.log.Info("state restored", "index", s.Index)
+	r.state, r.table = state, w.table
+	r.core.Restored()
 	if r.observer != nil {
-		r.observer.Restored(s, state.Hash())
+		r.observer.Restored(s.Base, state.Hash())
 	}
 	return nil
 }

@@ -28,7 +28,7 @@ type Replica interface {
 	HandOver() error
 	StepDown() error
 	TakeSnapshot() error
-	Stale(key string) replica.Result
+	Stale(key string) (replica.Result, error)
 	Process() error
 	Status() replica.Status
 }
@@ -235,7 +235,7 @@ func (l *Loop) begin(q *request, r Replica) {
 	case q.order != nil:
 		q.order(r, done)
 	case q.stale:
-		done(r.Stale(q.command.Key), nil)
+		done(r.Stale(q.command.Key))
 	case q.read:
 		r.Read(q.command.Key, q.how, done)
 	default:

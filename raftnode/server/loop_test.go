@@ -61,8 +61,8 @@ func (s *scripted) Read(key string, _ replica.Consistency, done func(replica.Res
 	s.Propose(fsm.Command{Key: key}, done)
 }
 
-func (s *scripted) Stale(key string) replica.Result {
-	return replica.Result{Result: fsm.Result{Value: "stale " + key}, Node: "n1"}
+func (s *scripted) Stale(key string) (replica.Result, error) {
+	return replica.Result{Result: fsm.Result{Value: "stale " + key}, Node: "n1"}, nil
 }
 
 func (s *scripted) Process() error {

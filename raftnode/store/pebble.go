@@ -16,7 +16,7 @@ import (
 
 // The keys, in their order, in which Load relies on it that what refers to others comes after them or, of
 // a snapshot, before its chunks. Entries have the index after the prefix, chunks their generation and
-// number, all big-endian.
+// number, rows of the state their generation and key, all numbers big-endian.
 const (
 	keyBase      = "base"
 	keyFormat    = "format"
@@ -25,6 +25,8 @@ const (
 	prefixEntry  = "log/"
 	keyReceiving = "receiving"
 	prefixChunk  = "snapshot/"
+	keyState     = "state"
+	prefixRow    = "state/"
 )
 
 // format names the layout of keys and values. Another one is refused.
@@ -33,7 +35,9 @@ const format = "2"
 // ErrClosed refuses whatever is asked of a closed store.
 var ErrClosed = errors.New("store: closed")
 
-// Pebble is a store in a Pebble database of its own.
+// Pebble is a store in a Pebble database of its own, along with the state that comes of the log. That they share one
+// write-ahead log is what orders them: a batch never survives a crash without those before it, so that the state
+// is never ahead of the log, and the log is never truncated where the state is behind.
 //
 // Damaged files are found by Pebble's checksums, and what those miss by the log's. One thing cannot
 // be found: damage within the last 32 KiB block of the newest write-ahead log looks like a write that
@@ -44,6 +48,7 @@ type Pebble struct {
 	content    *inventory            // nil until the database has been read
 	failed     error                 // the first error of a method that writes, or ErrClosed
 	background atomic.Pointer[error] // the first error of Pebble's own goroutines
+	rows       map[*rows]struct{}    // that are open
 }
 
 var _ Store = (*Pebble)(nil)
@@ -62,7 +67,7 @@ func OpenPebble(dir string, fs vfs.FS, logger *slog.Logger) (*Pebble, error) {
 	if fs == nil {
 		fs = vfs.Default
 	}
-	p := &Pebble{dir: dir}
+	p := &Pebble{dir: dir, rows: make(map[*rows]struct{})}
 	db, err := pebble.Open(dir, p.options(fs, logger))
 	if err != nil {
 		return nil, p.explain("the database", fmt.Errorf("store: opening %s: %w", dir, err))
@@ -183,7 +188,11 @@ func (p *Pebble) Close() error {
 		return nil
 	}
 	p.failed = ErrClosed
-	if err := p.db.Close(); err != nil {
+	var errs []error
+	for r := range p.rows {
+		errs = append(errs, r.Close())
+	}
+	if err := errors.Join(append(errs, p.db.Close())...); err != nil {
 		return fmt.Errorf("store: closing %s: %w", p.dir, err)
 	}
 	return nil
@@ -240,9 +249,9 @@ func (p *Pebble) commit(fill func(*pebble.Batch) error) error {
 }
 
 // apply makes one batch part of the content, and leaves it to the next commit to make it durable: a log of
-// batches has no holes, so that a batch never survives a crash without those before it.
-func (p *Pebble) apply(fill func(*pebble.Batch) error) error {
-	b := p.db.NewBatch()
+// batches has no holes, so that a batch never survives a crash without those before it. It takes about size bytes.
+func (p *Pebble) apply(size int, fill func(*pebble.Batch) error) error {
+	b := p.db.NewBatchWithSize(size)
 	if err := fill(b); err != nil {
 		return errors.Join(err, b.Close())
 	}

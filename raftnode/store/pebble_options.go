@@ -5,19 +5,24 @@ import (
 	"log/slog"
 
 	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/bloom"
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// options tunes Pebble for a log on a small machine: it is written once, in order, read at its end,
-// and never searched for keys that are not there.
+// options tunes Pebble for a log and a state on a small machine. What it keeps in memory is bounded, whatever it holds: the
+// cache of blocks, three memtables and what is flushed and compacted at a time. The log is written once, in order, and read
+// at its end; the state is searched for keys that may not be there, which filters tell without a read.
 func (p *Pebble) options(fs vfs.FS, logger *slog.Logger) *pebble.Options {
-	return &pebble.Options{
+	o := &pebble.Options{
 		FS:                 fs,
 		FormatMajorVersion: pebble.FormatValueSeparation,
 		Logger:             pebbleLogger{logger},
-		MemTableSize:       4 << 20,
-		CacheSize:          8 << 20,
-		MaxOpenFiles:       128,
+		MemTableSize:       8 << 20,
+		// Where the disk is slow for a moment, memory grows by some memtables, or reads by some tables, before writes wait.
+		MemTableStopWritesThreshold: 3,
+		L0StopWritesThreshold:       24,
+		CacheSize:                   16 << 20,
+		MaxOpenFiles:                256,
 		EventListener: &pebble.EventListener{
 			BackgroundError: func(err error) { p.fail(logger, "store: pebble failed in the background", err) },
 			DataCorruption: func(info pebble.DataCorruptionInfo) {
@@ -25,6 +30,8 @@ func (p *Pebble) options(fs vfs.FS, logger *slog.Logger) *pebble.Options {
 			},
 		},
 	}
+	o.Levels[0].FilterPolicy = bloom.FilterPolicy(10) // and so that of all others
+	return o
 }
 
 func (p *Pebble) fail(logger *slog.Logger, what string, err error) {

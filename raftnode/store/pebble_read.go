@@ -26,9 +26,10 @@ type reading struct {
 	useless        []span
 }
 
-// read goes through the whole database once and verifies it. It never holds more than one value.
+// read goes through the whole database once and verifies it, but for the rows of the state. It never holds more than one
+// value.
 func (p *Pebble) read() (r reading, err error) {
-	iter, err := p.db.NewIter(nil)
+	iter, err := p.db.NewIter(&pebble.IterOptions{UpperBound: []byte(prefixRow)})
 	if err != nil {
 		return reading{}, p.explain("the database", fmt.Errorf("store: reading: %w", err))
 	}
@@ -62,7 +63,10 @@ func (p *Pebble) read() (r reading, err error) {
 	if !empty && !(r.extent.bootstrapped && formatted) {
 		return reading{}, p.corrupt("the base", "base and format do not stand together")
 	}
-	return r, p.conclude(&r)
+	if err := p.conclude(&r); err != nil {
+		return reading{}, err
+	}
+	return r, p.findTables(&r)
 }
 
 // conclude checks what can be said only once all has been read.
@@ -126,6 +130,11 @@ func (p *Pebble) readValue(iter *pebble.Iterator, key string, r *reading) error 
 		if r.received == r.latest {
 			return p.corrupt("the snapshot that is being received", "its chunks are those of the latest one")
 		}
+	case keyState:
+		if len(value) != 8 {
+			return p.corrupt("the state", "%d bytes name no table", len(value))
+		}
+		r.state = binary.BigEndian.Uint64(value)
 	default:
 		return p.corrupt("the database", "unknown key %q", key)
 	}

@@ -18,6 +18,9 @@ type generations struct {
 	received uint64
 	taken    uint64 // named by nothing on disk
 	last     uint64 // the highest that may be on disk
+	// Tables of the state have generations of their own.
+	state     uint64 // 0 for the first, which nothing names
+	lastState uint64 // the highest of which something may be on disk
 }
 
 // next is a generation of which nothing is on disk.
@@ -63,6 +66,9 @@ func (p *Pebble) Chunk(index, number uint64) (raft.Chunk, error) {
 	return c, errors.Join(err, closer.Close())
 }
 
+// chunkOverhead is more than what is written beside a chunk's data.
+const chunkOverhead = 512
+
 // TakeChunk is defined by Store.
 func (p *Pebble) TakeChunk(c raft.Chunk) error {
 	x, err := p.known()
@@ -71,7 +77,7 @@ func (p *Pebble) TakeChunk(c raft.Chunk) error {
 	}
 	next, err := x.take(c)
 	if err == nil {
-		err = p.apply(func(b *pebble.Batch) error {
+		err = p.apply(chunkOverhead+len(c.Data), func(b *pebble.Batch) error {
 			if c.Number > 0 {
 				return setChunk(b, p.content.taken, c)
 			}
@@ -114,7 +120,7 @@ func (p *Pebble) Gather(g raft.Gathered) error {
 	}
 	next, err := x.gather(g)
 	if err == nil {
-		err = p.apply(func(b *pebble.Batch) error {
+		err = p.apply(chunkOverhead+len(g.Chunk.Data), func(b *pebble.Batch) error {
 			if g.Chunk.Number > 0 {
 				return setChunk(b, p.content.received, g.Chunk)
 			}
@@ -150,7 +156,7 @@ func (p *Pebble) Install(s raft.Snapshot, hs *raft.HardState) error {
 				dropChunks(b, g.taken),
 			)
 		})
-		p.content.generations = generations{latest: g.received, last: g.last}
+		p.content.generations = generations{latest: g.received, last: g.last, state: g.state, lastState: g.lastState}
 	}
 	return p.settle(x, next, "installing a snapshot", err)
 }
@@ -175,7 +181,7 @@ func (p *Pebble) sweep(useless []span) error {
 	if len(useless) == 0 {
 		return nil
 	}
-	err := p.apply(func(b *pebble.Batch) error {
+	err := p.apply(64*len(useless), func(b *pebble.Batch) error {
 		for _, s := range useless {
 			if err := s.drop(b); err != nil {
 				return err

@@ -9,7 +9,7 @@ SEEDS    ?= 1000
 FUZZTIME ?= 10s
 
 # Packages with goroutines of their own, tested under the race detector.
-RACE = ./raftnode/actionlog ./raftnode/bus ./raftnode/client ./raftnode/faultfs ./raftnode/gossip ./raftnode/membership ./raftnode/server \
+RACE = ./raftnode/actionlog ./raftnode/bus ./raftnode/client ./raftnode/faultfs ./raftnode/gossip ./raftnode/membership ./raftnode/seams ./raftnode/server \
   ./workload/... ./checker/... ./results/... ./runner/... ./nemesis/... ./cluster/... ./sweep/...
 
 .PHONY: help build verify run soak sweep scenarios fuzz test race lint mutants bench bench-peers bench-recipes image clean

@@ -23,6 +23,7 @@ type Options struct {
 	Nodes         int
 	Binary        string   // path of the static raftnode binary to run
 	LoseUnsynced  bool     // start nodes with the file-system seam: un-synced data dies with the process
+	Seams         bool     // start nodes so that a Breaker can break them; un-synced data dies with the process, too
 	ActionLog     bool     // each node logs what it does, for Dir/nodes/<id>/actions.ndjson
 	NodeArguments []string // further arguments for every node
 	Dir           string   // the run folder; a node's logs go to Dir/nodes/<id>/

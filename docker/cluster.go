@@ -19,6 +19,7 @@ import (
 
 	"coup/cluster"
 	"coup/cluster/packet"
+	"coup/cluster/seam"
 )
 
 // closeBound is how long taking everything away may take, whatever the caller's context says.
@@ -30,6 +31,7 @@ const maxNodes = 200
 // containers is the cluster: a container and a helper for each node.
 type containers struct {
 	*packet.Network
+	*seam.Control
 	options               cluster.Options
 	client                *engine.Client
 	labels                map[string]string
@@ -54,6 +56,7 @@ var _ interface {
 	cluster.Pauser
 	cluster.Partitioner
 	cluster.Watcher
+	cluster.Breaker
 } = (*containers)(nil)
 
 type node struct {
@@ -95,6 +98,7 @@ func (e Environment) Start(ctx context.Context, o cluster.Options) (cluster.Clus
 		return nil, err
 	}
 	c := &containers{options: o, client: client, labels: labels}
+	c.Control = seam.New(o.Seams, c.Nodes)
 	c.ended, c.end = context.WithCancel(context.WithoutCancel(ctx))
 	if err := c.start(ctx, e); err != nil {
 		return nil, errors.Join(err, c.Close(ctx))
@@ -225,7 +229,10 @@ func (c *containers) arguments(n *node) []string {
 		"--log-format", "json",
 	}
 	arguments = append(arguments, n.begins...)
-	if c.options.LoseUnsynced {
+	switch {
+	case c.options.Seams:
+		arguments = append(arguments, seam.Flag)
+	case c.options.LoseUnsynced:
 		arguments = append(arguments, "--unsafe-lose-unsynced")
 	}
 	if c.options.ActionLog {
@@ -241,6 +248,9 @@ func (c *containers) launch(n *node) error {
 	}
 	n.life = watch(c.ended, c.client, n.container, func(exit string) {
 		death := cluster.Death{Node: n.id, At: time.Now(), Exit: exit, Log: lastLines(c.ended, c.client, n.container)}
+		if c.Excused(death) {
+			return
+		}
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		c.unexpected = append(c.unexpected, death)

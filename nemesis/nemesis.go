@@ -9,6 +9,7 @@ import (
 
 	"coup/cluster"
 	"coup/raftnode/raft"
+	"coup/raftnode/seams"
 )
 
 // Fault is one way of breaking a cluster.
@@ -87,6 +88,7 @@ type Outcome struct {
 	Degradation  *cluster.Degradation            `json:"degradation,omitempty"`  // what the links suffer
 	Measurements []cluster.Measurement           `json:"measurements,omitempty"` // what the links did afterwards, where they are not cut but bad
 	Processes    map[string]cluster.ProcessState `json:"processes,omitempty"`    // how processes stood afterwards
+	Seams        map[string]seams.Report         `json:"seams,omitempty"`        // what nodes said of their disks and clocks afterwards
 	Crashes      int                             `json:"crashes,omitempty"`      // on healing: how often a process was killed meanwhile
 	Members      *raft.Configuration             `json:"members,omitempty"`      // that a majority goes by, afterwards
 	Changes      int                             `json:"changes,omitempty"`      // on healing: how often members, or what is cut, changed meanwhile

@@ -20,9 +20,24 @@ func Real() []Fault {
 	return []Fault{stopLeader, rollingRestart, grow, shrink, swap, removeLeader, demote, replace, readd, island{}}
 }
 
+// Seamed are the faults for which real nodes must be started with seams. They come only where they are asked for, so that
+// other runs are of nodes as they are.
+func Seamed() []Fault {
+	return []Fault{slowSync, failSync, failWrite, fullDisk, tornWrite, jumpClock, strobeClock, clockRate}
+}
+
+// NeedsSeams tells whether a fault is one of Seamed.
+func NeedsSeams(f Fault) bool {
+	switch Plain(f).(type) {
+	case *disk, *clock:
+		return true
+	}
+	return false
+}
+
 // groups are names for several faults.
 var groups = map[string]func(Fault) bool{
-	"all":        func(Fault) bool { return true },
+	"all":        func(f Fault) bool { return !NeedsSeams(f) },
 	"leader":     func(f Fault) bool { return strings.HasSuffix(f.Name(), "-leader") },
 	"stop":       func(f Fault) bool { _, ok := f.(*stop); return ok },
 	"membership": func(f Fault) bool { _, ok := f.(*membership); return ok || f == island{} },
@@ -34,6 +49,8 @@ var groups = map[string]func(Fault) bool{
 	"partition": cuts,
 	"link":      func(f Fault) bool { _, ok := f.(*degraded); return ok },
 	"network":   func(f Fault) bool { _, ok := f.(*degraded); return ok || cuts(f) },
+	"disk":      func(f Fault) bool { _, ok := f.(*disk); return ok },
+	"clock":     func(f Fault) bool { _, ok := f.(*clock); return ok },
 }
 
 // cuts tells whether a fault cuts links, and does nothing else.
@@ -48,8 +65,8 @@ func cuts(f Fault) bool {
 // IsGroup tells whether a word names several faults.
 func IsGroup(word string) bool { return groups[word] != nil }
 
-// Every is all that there is, in the order of All and Real.
-func Every() []Fault { return append(All(), Real()...) }
+// Every is all that there is, in the order of All, Real and Seamed.
+func Every() []Fault { return slices.Concat(All(), Real(), Seamed()) }
 
 // Parse reads what --faults takes; see Choose.
 func Parse(list string) ([]Fault, error) {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"time"
 
 	"coup/checker"
@@ -173,6 +174,7 @@ func (r *running) startNodes(ctx context.Context) *nodes {
 	c, err := r.Start(ctx, cluster.Options{
 		Run: runName(r.Options.Name, begun), Nodes: r.Options.Nodes, Binary: r.Options.Binary,
 		LoseUnsynced: r.Options.LoseUnsynced, ActionLog: r.Options.ActionLog,
+		Seams:         slices.ContainsFunc(r.Faults, nemesis.NeedsSeams),
 		NodeArguments: nodeArguments(r.Options), Dir: r.folder,
 		Progress: func(text string) { r.Observer.Step(Step{Name: step, Detail: text, State: StepUnderWay}) },
 	})

@@ -16,6 +16,7 @@ import (
 
 	"coup/cluster"
 	"coup/cluster/packet"
+	"coup/cluster/seam"
 )
 
 // The ports of every node, on its own address.
@@ -41,6 +42,7 @@ const maxNodes = 200
 // local is the cluster: processes in network namespaces.
 type local struct {
 	*packet.Network
+	*seam.Control
 	options cluster.Options
 	temp    string // holds the nodes' data
 
@@ -61,6 +63,7 @@ var _ interface {
 	cluster.Pauser
 	cluster.Partitioner
 	cluster.Watcher
+	cluster.Breaker
 } = (*local)(nil)
 
 type node struct {
@@ -95,6 +98,7 @@ func Start(ctx context.Context, o cluster.Options) (cluster.Cluster, error) {
 		return nil, fmt.Errorf("netns: %d nodes: want 1 to %d", o.Nodes, maxNodes)
 	}
 	c := &local{options: o}
+	c.Control = seam.New(o.Seams, c.Nodes)
 	if err := c.start(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("netns: %w", err), c.Close(context.WithoutCancel(ctx)))
 	}
@@ -176,7 +180,10 @@ func (c *local) arguments(n *node) ([]string, error) {
 		"--log-format", "json",
 	}
 	arguments = append(arguments, n.begins...)
-	if c.options.LoseUnsynced {
+	switch {
+	case c.options.Seams:
+		arguments = append(arguments, seam.Flag)
+	case c.options.LoseUnsynced:
 		arguments = append(arguments, "--unsafe-lose-unsynced")
 	}
 	if c.options.ActionLog {
@@ -207,11 +214,13 @@ func (c *local) launch(n *node) error {
 	cmd := exec.Command(binary, arguments...)
 	cmd.Stdout, cmd.Stderr = log, log
 	p, err := startProcess(n.port.namespace, cmd, func(s *os.ProcessState) {
+		death := cluster.Death{Node: n.id, At: time.Now(), Exit: s.String(), Log: lastLines(n.log, deathLines)}
+		if c.Excused(death) {
+			return
+		}
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		c.unexpected = append(c.unexpected, cluster.Death{
-			Node: n.id, At: time.Now(), Exit: s.String(), Log: lastLines(n.log, deathLines),
-		})
+		c.unexpected = append(c.unexpected, death)
 	})
 	if err != nil {
 		return fmt.Errorf("start %s: %w", n.id, err)

@@ -32,7 +32,7 @@ type flags struct {
 	tick, requestTimeout                time.Duration
 	electionTicks, heartbeatTicks       int
 	seed, logLevel, logFormat           string
-	loseUnsynced                        bool
+	loseUnsynced, faultSeams            bool
 
 	bootstrap, join, readOnly             bool
 	upstreams                             string
@@ -57,7 +57,7 @@ type settings struct {
 	tick, requestTimeout                time.Duration
 	electionTicks, heartbeatTicks       int
 	seed                                uint64
-	loseUnsynced                        bool
+	loseUnsynced, faultSeams            bool
 
 	bootstrap, join            bool
 	upstreams                  []raft.NodeID // of a read-only peer; nil for any other
@@ -110,6 +110,7 @@ func (f *flags) register(s *pflag.FlagSet) {
 	s.StringVar(&f.actionLog, "action-log", "", "file that all the node does is appended to, one JSON object a line (default: none)")
 	s.StringVar(&f.pprof, "pprof", "", "address at which Go's profiler is served, as 127.0.0.1:6060; not for strangers (default: none)")
 	s.BoolVar(&f.loseUnsynced, "unsafe-lose-unsynced", false, "for tests: keep un-synced writes in the process, so that they die with it")
+	s.BoolVar(&f.faultSeams, "unsafe-fault-seams", false, "for tests: as --unsafe-lose-unsynced, and have whoever reaches the HTTP API break disk and clock, at /faults")
 }
 
 // settings checks the flags. Its errors are one line each and name the flag.
@@ -118,7 +119,7 @@ func (f *flags) settings() (settings, error) {
 		id: raft.NodeID(f.id), data: f.data,
 		listenHTTP: f.listenHTTP, listenBus: f.listenBus, listenGossip: f.listenGossip,
 		tick: f.tick, requestTimeout: f.requestTimeout,
-		electionTicks: f.electionTicks, heartbeatTicks: f.heartbeatTicks, loseUnsynced: f.loseUnsynced,
+		electionTicks: f.electionTicks, heartbeatTicks: f.heartbeatTicks, loseUnsynced: f.loseUnsynced, faultSeams: f.faultSeams,
 		actionLog: f.actionLog, pprof: f.pprof,
 	}
 	if err := checkID(f.id); err != nil {

@@ -5,6 +5,8 @@ import (
 	"net"
 	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"coup/raftnode/gossip"
 	"coup/raftnode/raft"
@@ -84,11 +86,14 @@ func parsePlace(place string, own ports) (peer, error) {
 			}
 		}
 	}
-	if p.host == "" || strings.ContainsAny(p.host, "/ ") {
+	if p.host == "" || strings.ContainsAny(p.host, "/[]=,") || strings.ContainsFunc(p.host, notInHost) {
 		return peer{}, fmt.Errorf("%q names no host", place)
 	}
 	return p, nil
 }
+
+// notInHost tells what can be in no host's name, and would end it where a configuration or a list is read.
+func notInHost(r rune) bool { return r == utf8.RuneError || unicode.IsSpace(r) || unicode.IsControl(r) }
 
 func parsePort(s string) (int, error) {
 	n, err := strconv.ParseUint(s, 10, 16)

@@ -32,7 +32,7 @@ func TestParsePeers(t *testing.T) {
 func TestMalformedPeersAreRefused(t *testing.T) {
 	for _, list := range []string{
 		"", "n1", "=a", "n1=", "n1=a,", "n1=a,n1=b", "n 1=a", "n1=a:0", "n1=a:65536", "n1=a:x", "n1=a:",
-		"n1=a:1/2/3/4", "n1=a:1//3", "n1=:4200", "n1=a/b", "n1=::1", "n1=[::1", "n1=a=b c",
+		"n1=a:1/2/3/4", "n1=a:1//3", "n1=:4200", "n1=a/b", "n1=::1", "n1=[::1", "n1=a=b c", "n1=a]", "n1=[a]]:1", "n1=a=b:1", "n1=a\tb", "n1=\xff",
 	} {
 		_, err := parsePeers(list, ports{1, 2, 3})
 		require.Error(t, err, list)

@@ -13,7 +13,6 @@ import (
 
 	"coup/raftnode/actionlog"
 	"coup/raftnode/bus"
-	"coup/raftnode/faultfs"
 	"coup/raftnode/gossip"
 	"coup/raftnode/membership"
 	"coup/raftnode/raft"
@@ -59,7 +58,8 @@ func run(ctx context.Context, s settings) (err error) {
 		return err
 	}
 
-	db, err := openStore(s)
+	disk, faults := seamsOf(s)
+	db, err := openStore(s, disk)
 	if err != nil {
 		return err
 	}
@@ -82,7 +82,7 @@ func run(ctx context.Context, s settings) (err error) {
 	api := server.New(server.Options{
 		ID: s.id, Loop: loop, Metrics: metrics, ClientURL: directory.ClientURL, BusStats: messages.Stats,
 		Logger: s.log, Version: version.Self(), PID: os.Getpid(), RequestTimeout: s.requestTimeout,
-		Standing: standing.Standing, CheckAddress: checkPlace, ClientTLS: s.clientTLS,
+		Standing: standing.Standing, CheckAddress: checkPlace, ClientTLS: s.clientTLS, Faults: faults.handler,
 	})
 	failed := make(chan error, 3)
 	serve := func(what string, f func(net.Listener) error, l net.Listener) {
@@ -124,7 +124,7 @@ func run(ctx context.Context, s settings) (err error) {
 	}
 	logDisagreements(s, r.Status().Configuration)
 
-	ticks, stopTicks := server.Every(s.tick)
+	ticks, stopTicks := faults.ticks()
 	defer stopTicks()
 	turning, stopLoop := context.WithCancel(context.Background())
 	defer stopLoop()
@@ -168,12 +168,7 @@ func handOver(api *server.Server) error {
 }
 
 // openStore opens the directory of a node, which must be its own.
-func openStore(s settings) (*store.Pebble, error) {
-	disk := vfs.Default
-	if s.loseUnsynced {
-		s.log.Warn("UNSAFE: un-synced writes stay in this process and are lost when it is killed")
-		disk = faultfs.New(disk)
-	}
+func openStore(s settings, disk vfs.FS) (*store.Pebble, error) {
 	db, err := store.OpenPebble(s.data, disk, s.log)
 	if err != nil {
 		return nil, err

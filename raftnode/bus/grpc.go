@@ -151,6 +151,7 @@ func NewGRPC(o Options) *GRPC {
 	b.timer.Stop()
 	b.server = grpc.NewServer(
 		grpc.Creds(b.credentials("")),
+		grpc.ForceServerCodecV2(newCodec()),
 		grpc.MaxRecvMsgSize(o.MaxMessageBytes+frameBytes),
 		grpc.InitialWindowSize(window),
 		grpc.InitialConnWindowSize(window),

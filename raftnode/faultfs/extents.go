@@ -32,8 +32,12 @@ func (x extents) write(p []byte, offset int64) extents {
 		last.data = append(last.data, p...)
 		return x
 	}
-	end := offset + int64(len(p))
-	var before, after extents
+	before, after := x.around(offset, offset+int64(len(p)))
+	return slices.Concat(before, extents{{offset, slices.Clone(p)}}, after)
+}
+
+// around is what is before an offset, and from another on.
+func (x extents) around(offset, end int64) (before, after extents) {
 	for _, e := range x {
 		if e.offset < offset {
 			before = append(before, extent{e.offset, e.data[:min(e.end(), offset)-e.offset]})
@@ -43,7 +47,7 @@ func (x extents) write(p []byte, offset int64) extents {
 			after = append(after, extent{from, e.data[from-e.offset:]})
 		}
 	}
-	return slices.Concat(before, extents{{offset, slices.Clone(p)}}, after)
+	return before, after
 }
 
 // overlay copies into p, which stands for what is at offset, all bytes that x has of it.

@@ -6,6 +6,8 @@
 // the file sees it. Only content is held back: creating, linking, renaming and removing take effect
 // at once, as if the directory were synced each time. Two names are known to be of one file when they
 // were linked through this FS.
+//
+// An FS made by NewBreakable can moreover be broken while it is in use, as disks break: see Faults.
 package faultfs
 
 import (
@@ -23,6 +25,7 @@ import (
 // FS is a vfs.FS. Safe for concurrent use.
 type FS struct {
 	base vfs.FS
+	disk *Disk // nil for one that does nothing wrong
 
 	mu     sync.Mutex
 	inodes map[string]*inode // by name; those in use, with un-synced content, or with several names
@@ -35,8 +38,19 @@ func New(base vfs.FS) *FS {
 	return &FS{base: base, inodes: make(map[string]*inode)}
 }
 
+// NewBreakable is New, with a disk that can be broken. A torn write ends with a call of end, which says what was torn; it
+// should end the process. If it returns, the write has failed.
+func NewBreakable(base vfs.FS, end func(torn string)) (*FS, *Disk) {
+	f := New(base)
+	f.disk = &Disk{end: end, changed: make(chan struct{})}
+	return f, f.disk
+}
+
 // Create is defined by vfs.FS. The empty file is durable at once.
 func (f *FS) Create(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
+	if err := f.disk.make(name); err != nil {
+		return nil, err
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	created, err := f.base.Create(name, category)
@@ -59,7 +73,7 @@ func (f *FS) Open(name string, opts ...vfs.OpenOption) (vfs.File, error) {
 		return nil, err
 	}
 	if info.IsDir() {
-		return f.base.Open(name, opts...)
+		return f.directory(name, func() (vfs.File, error) { return f.base.Open(name, opts...) })
 	}
 	return f.open(name, vfs.WriteCategoryUnspecified, false, opts...)
 }
@@ -78,7 +92,7 @@ func (f *FS) open(name string, category vfs.DiskWriteCategory, write bool, opts 
 		return nil, err
 	}
 	n.handles++
-	h := &file{fs: f, inode: n, writable: write}
+	h := &file{fs: f, inode: n, name: name, writable: write}
 	for _, opt := range opts {
 		opt.Apply(h)
 	}
@@ -129,7 +143,7 @@ func (f *FS) unlink(name string) {
 // release stops following a file that nobody holds and that is in base as it is here.
 func (f *FS) release(n *inode) {
 	switch {
-	case n.handles > 0, n.names > 1, n.names == 1 && n.isDirty():
+	case n.handles > 0, n.names > 1, n.names == 1 && !n.isClean():
 		return
 	}
 	maps.DeleteFunc(f.inodes, func(_ string, other *inode) bool { return other == n })
@@ -138,6 +152,9 @@ func (f *FS) release(n *inode) {
 
 // Link is defined by vfs.FS.
 func (f *FS) Link(oldname, newname string) error {
+	if err := f.disk.make(newname); err != nil {
+		return err
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if err := f.base.Link(oldname, newname); err != nil {
@@ -228,10 +245,25 @@ func (f *FS) Stat(name string) (vfs.FileInfo, error) {
 }
 
 // OpenDir is defined by vfs.FS.
-func (f *FS) OpenDir(name string) (vfs.File, error) { return f.base.OpenDir(name) }
+func (f *FS) OpenDir(name string) (vfs.File, error) {
+	return f.directory(name, func() (vfs.File, error) { return f.base.OpenDir(name) })
+}
+
+func (f *FS) directory(name string, open func() (vfs.File, error)) (vfs.File, error) {
+	d, err := open()
+	if err != nil || f.disk == nil {
+		return d, err
+	}
+	return &directory{d, name, f.disk}, nil
+}
 
 // MkdirAll is defined by vfs.FS.
-func (f *FS) MkdirAll(dir string, perm fs.FileMode) error { return f.base.MkdirAll(dir, perm) }
+func (f *FS) MkdirAll(dir string, perm fs.FileMode) error {
+	if err := f.disk.make(dir); err != nil {
+		return err
+	}
+	return f.base.MkdirAll(dir, perm)
+}
 
 // Lock is defined by vfs.FS.
 func (f *FS) Lock(name string) (io.Closer, error) { return f.base.Lock(name) }

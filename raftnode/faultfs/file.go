@@ -11,6 +11,7 @@ import (
 type file struct {
 	fs       *FS
 	inode    *inode
+	name     string // that it was opened by
 	position int64
 	writable bool
 	closed   bool
@@ -21,7 +22,7 @@ var _ vfs.File = (*file)(nil)
 var errReadOnly = errors.New("faultfs: the file is open for reading only")
 
 func (h *file) Read(p []byte) (int, error) {
-	n, err := h.inode.readAt(p, h.position)
+	n, err := h.ReadAt(p, h.position)
 	h.position += int64(n)
 	if n > 0 {
 		err = nil
@@ -29,7 +30,12 @@ func (h *file) Read(p []byte) (int, error) {
 	return n, err
 }
 
-func (h *file) ReadAt(p []byte, offset int64) (int, error) { return h.inode.readAt(p, offset) }
+func (h *file) ReadAt(p []byte, offset int64) (int, error) {
+	if err := h.fs.disk.read(h.name); err != nil {
+		return 0, err
+	}
+	return h.inode.readAt(p, offset)
+}
 
 func (h *file) Write(p []byte) (int, error) {
 	n, err := h.WriteAt(p, h.position)
@@ -41,12 +47,17 @@ func (h *file) WriteAt(p []byte, offset int64) (int, error) {
 	if !h.writable {
 		return 0, errReadOnly
 	}
-	return h.inode.writeAt(p, offset)
+	taken, failure := h.fs.disk.write(h.name, len(p))
+	n, err := h.inode.writeAt(p[:taken], offset)
+	if err == nil {
+		err = failure
+	}
+	return n, err
 }
 
-func (h *file) Sync() error { return h.inode.sync() }
+func (h *file) Sync() error { return h.fs.disk.sync(h.name, h.inode, h.inode.sync) }
 
-func (h *file) SyncData() error { return h.inode.sync() }
+func (h *file) SyncData() error { return h.Sync() }
 
 // SyncTo syncs nothing: without a full sync it promises nothing.
 func (h *file) SyncTo(int64) (fullSync bool, err error) { return false, nil }
@@ -86,3 +97,14 @@ type fileInfo struct {
 }
 
 func (i fileInfo) Size() int64 { return i.size }
+
+// directory is a handle of one, on a disk that can be broken.
+type directory struct {
+	vfs.File
+	name string
+	disk *Disk
+}
+
+func (d *directory) Sync() error { return d.disk.sync(d.name, nil, d.File.Sync) }
+
+func (d *directory) SyncData() error { return d.disk.sync(d.name, nil, d.File.SyncData) }

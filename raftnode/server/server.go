@@ -48,6 +48,9 @@ type Options struct {
 	CheckAddress func(string) error
 	// ClientTLS secures the streams of clients by gRPC; nil leaves them in the clear.
 	ClientTLS *tls.Config
+	// Faults serves what is below /faults, whatever the loop does; nil, as in any node that is not under test, and there is
+	// nothing.
+	Faults http.Handler
 	// RequestTimeout is how long a request may wait. Zero is 4 s.
 	RequestTimeout time.Duration
 	// MaxRequests bounds the requests under way, those included whose body is still being read; more are refused at once. Zero
@@ -101,7 +104,7 @@ func New(o Options) *Server {
 	s := &Server{o: o, loop: o.Loop, begun: time.Now(), draining: make(chan struct{})}
 	o.Metrics.registry.MustRegister(collector{s})
 	s.http = &http.Server{
-		Handler:           s.bounded(s.whileBeginning(s.routes())),
+		Handler:           s.withFaults(s.bounded(s.whileBeginning(s.routes()))),
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       10 * time.Second,
 		WriteTimeout:      o.RequestTimeout + 10*time.Second,
@@ -156,6 +159,18 @@ func (s *Server) routes() *http.ServeMux {
 	mux.HandleFunc("GET /healthz", s.health)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(s.o.Metrics.registry, promhttp.HandlerOpts{}))
 	mux.HandleFunc("/", s.noRoute)
+	return mux
+}
+
+// withFaults puts the control of faults before all else, where there is one.
+func (s *Server) withFaults(h http.Handler) http.Handler {
+	if s.o.Faults == nil {
+		return h
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/faults", s.o.Faults)
+	mux.Handle("/faults/", s.o.Faults)
+	mux.Handle("/", h)
 	return mux
 }
 

@@ -67,6 +67,7 @@ func (m *measurement) quantile(q float64) time.Duration {
 type load struct {
 	keys, valueSize int
 	duration        time.Duration
+	profiles        string // folder; empty for none
 }
 
 const (
@@ -168,6 +169,14 @@ func (l load) once(ctx context.Context, c *cluster, what cell) (m measurement, e
 	if err != nil {
 		return m, err
 	}
+	profiled := func() error { return nil }
+	if _, ours := c.product.(raftnode); ours && l.profiles != "" {
+		leader, err := c.agreement(ctx)
+		if err != nil {
+			return m, err
+		}
+		profiled = profile(ctx, leader.address, l.duration, l.profileFile(c.product, what))
+	}
 	peak := c.watchMemory()
 	begun := time.Now()
 	err = l.ask(ctx, connections, func() bool { return time.Since(begun) < l.duration }, what.operation, m.latency)
@@ -176,7 +185,7 @@ func (l load) once(ctx context.Context, c *cluster, what cell) (m measurement, e
 	m.cpu, m.asking = nodesAfter-nodes, clientsAfter-clients
 	var memErr error
 	m.memory, memErr = peak()
-	return m, errors.Join(err, cpuErr, memErr)
+	return m, errors.Join(err, cpuErr, memErr, profiled())
 }
 
 // ask has a client on every connection of the list ask in a closed loop, once at least and as long as more says so.

@@ -98,6 +98,7 @@ nodes use. Both have their own settings, and sync every write to disk on a major
 	flags.StringSliceVar(&o.operations, "operations", []string{write, read}, "what clients do: write, read")
 	flags.IntVar(&o.rounds, "rounds", 2, "how often raftnode and etcd take turns; the rounds of a cell are added")
 	flags.DurationVar(&o.load.duration, "duration", o.load.duration, "how long a cell is measured in each round")
+	flags.StringVar(&o.load.profiles, "profiles", "", "folder for profiles of raftnode's leader in each cell, in the last round, for go tool pprof; none when not given")
 	flags.IntVar(&o.load.keys, "keys", o.load.keys, "how many keys there are, all written beforehand")
 	flags.IntVar(&o.load.valueSize, "value-size", o.load.valueSize, "bytes in a value")
 	flags.IntVar(&o.kills, "kills", 30, "leaders of each that are killed; 0 for none")
@@ -150,6 +151,13 @@ func (o *options) check() error {
 			return fmt.Errorf("--%s: %s is no program", binary.flag, *binary.path)
 		}
 	}
+	if o.load.profiles != "" {
+		if info, err := os.Stat(o.load.profiles); err != nil {
+			return fmt.Errorf("--profiles: %w", err)
+		} else if !info.IsDir() {
+			return fmt.Errorf("--profiles: %s is no directory", o.load.profiles)
+		}
+	}
 	if info, err := os.Stat(o.dir); err != nil {
 		return fmt.Errorf("--dir: %w", err)
 	} else if !info.IsDir() {
@@ -160,7 +168,7 @@ func (o *options) check() error {
 
 // products are those that were asked for.
 func (o options) products() (chosen []product) {
-	for _, p := range []product{raftnode{o.raftnode, "grpc", o.ours}, raftnode{o.raftnode, "http", 0}, etcd{o.etcd, o.etcdConnections}} {
+	for _, p := range []product{raftnode{o.raftnode, "grpc", o.ours, o.load.profiles != ""}, raftnode{o.raftnode, "http", 0, o.load.profiles != ""}, etcd{o.etcd, o.etcdConnections}} {
 		if slices.Contains(o.only, p.name()) {
 			chosen = append(chosen, p)
 		}

@@ -29,6 +29,7 @@ func TestWrongFlagsAreRefused(t *testing.T) {
 		"--idle 1ms":            "--idle",
 		"--connections 0":       "--connections",
 		"--products zookeeper":  "--products",
+		"--profiles /none":      "--profiles",
 		"--raftnode /none":      "--raftnode",
 		"--etcd /":              "--etcd",
 		"--dir /none":           "--dir",

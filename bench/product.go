@@ -37,8 +37,9 @@ type standing struct {
 
 // address is where a node is: its name, its folder, and its ports on the loopback interface.
 type address struct {
-	name, dir             string
-	clients, peers, third int // only raftnode listens at the third, for gossip
+	name, dir      string
+	clients, peers int
+	third, fourth  int // only raftnode listens at these, for gossip and for its profiler
 }
 
 func (a address) client() string { return loopback(a.clients) }
@@ -66,7 +67,7 @@ func addresses(n int, dir string) ([]address, error) {
 	for i := range n {
 		a := address{name: fmt.Sprintf("n%d", i+1)}
 		a.dir = fmt.Sprintf("%s/%s", dir, a.name)
-		for _, port := range []*int{&a.clients, &a.peers, &a.third} {
+		for _, port := range []*int{&a.clients, &a.peers, &a.third, &a.fourth} {
 			var err error
 			if *port, err = free(); err != nil {
 				return nil, err

@@ -13,6 +13,8 @@ type raftnode struct {
 	binary string
 	scheme string // how its clients ask: grpc or http
 	shared int    // connections for all clients by gRPC
+
+	profiled bool
 }
 
 func (r raftnode) name() string {
@@ -29,8 +31,12 @@ func (r raftnode) command(node address, all []address) []string {
 	for _, a := range all {
 		peers = append(peers, fmt.Sprintf("%s=127.0.0.1:%d/%d/%d", a.name, a.peers, a.clients, a.third))
 	}
-	return []string{r.binary, "--id", node.name, "--peers", strings.Join(peers, ","), "--bootstrap", "--data", node.dir,
+	args := []string{r.binary, "--id", node.name, "--peers", strings.Join(peers, ","), "--bootstrap", "--data", node.dir,
 		"--listen-http", node.client(), "--listen-bus", node.peer(), "--listen-gossip", loopback(node.third)}
+	if r.profiled {
+		args = append(args, "--pprof", loopback(node.fourth))
+	}
+	return args
 }
 
 // connections is one for each client by HTTP/1.1, which has one request at a time on a connection.

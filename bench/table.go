@@ -15,11 +15,11 @@ func (m *measurer) text(machine string) string {
 	fmt.Fprintf(&b, `raftnode and etcd %s, each built with the same Go and started with its own settings, in turns on one machine:
 %s.
 Nodes, clients and disk share it. `, etcdVersion(), machine)
-	b.WriteString("A ratio is raftnode's figure divided by etcd's.\n")
+	b.WriteString("A ratio is a figure divided by etcd's.\n")
 	if len(m.clients) > 0 {
 		fmt.Fprintf(&b, `
-%d keys, values of %d bytes. Every client asks the leader, one operation at a time. %s. Every write is
-synced to disk on a majority, every read is linearizable. Each row is %d rounds of %v.
+%d keys, values of %d bytes. Every client asks the leader, one operation at a time. %s.
+Every write is synced to disk on a majority, every read is linearizable. Each row is %d rounds of %v.
 
 `, m.load.keys, m.load.valueSize, m.sharing(), m.rounds, m.load.duration)
 		for _, table := range m.speed() {
@@ -57,7 +57,7 @@ func (m *measurer) sharing() string {
 		}
 		ways = append(ways, p.name()+" "+each)
 	}
-	return "Connections of its clients to a node at most: " + strings.Join(ways, ", ")
+	return "raftnode is asked by gRPC, and HTTP is raftnode asked\nby HTTP. Connections of all clients together: " + strings.Join(ways, ", ")
 }
 
 // most is more clients than there ever are.

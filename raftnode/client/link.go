@@ -55,8 +55,8 @@ const (
 	linkIdle = time.Minute
 	// linkWindow is how many bytes of answers are taken in before they are looked at.
 	linkWindow = 1 << 20
-	// pingEvery is how often a node is asked whether it is there while it has something to answer, and pingTimeout how
-	// long it may take. Sent data that is not acknowledged for that long ends the connection, too.
+	// pingEvery is after what silence a node is asked whether it is there, and pingTimeout how long it may take to say so.
+	// Sent data that is not acknowledged for that long ends the connection, too.
 	pingEvery, pingTimeout = 10 * time.Second, 3 * time.Second
 )
 

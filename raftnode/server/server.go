@@ -222,13 +222,13 @@ func (s *Server) Serve(l net.Listener) error {
 	go func() { streams <- s.grpc.Serve(both.grpc) }()
 	err := s.http.Serve(both.http)
 	both.grpc.Close()
-	if errors.Is(err, http.ErrServerClosed) {
-		err = nil
+	<-streams
+	select {
+	case <-s.draining: // it was told to end
+		return nil
+	default:
+		return err
 	}
-	if e := <-streams; err == nil && !errors.Is(e, net.ErrClosed) && !errors.Is(e, grpc.ErrServerStopped) {
-		err = e
-	}
-	return err
 }
 
 // Shutdown takes no more requests and waits for those under way until ctx is done; then it breaks

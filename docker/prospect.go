@@ -19,7 +19,7 @@ func Prospect(ctx context.Context, nodes int) cluster.Cluster {
 	for i := range nodes {
 		c.nodes = append(c.nodes, &node{id: fmt.Sprintf("n%d", i+1)})
 	}
-	c.Control = seam.New(true, c.Nodes)
+	c.Control = seam.New(true, c.Nodes) // a run that needs seams starts its nodes with them
 	tried := sync.OnceValues(func() (found []cluster.Capability, err error) {
 		client, err := dial(ctx)
 		if err != nil {

@@ -52,6 +52,10 @@ var (
 func (k *clock) Name() string      { return k.name }
 func (k *clock) Summary() string   { return k.summary }
 func (k *clock) KeepsQuorum() bool { return true }
+func (k *clock) Needs() string     { return "at least 3 nodes, which are started with seams" }
+func (k *clock) Proof() string {
+	return "readings of the node's clock against ours, or both ends of its jumps; later it goes at the true rate"
+}
 
 func (k *clock) Check(c cluster.Cluster) error {
 	_, err := breaker(c, k.name)

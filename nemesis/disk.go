@@ -56,6 +56,10 @@ var (
 func (d *disk) Name() string      { return d.name }
 func (d *disk) Summary() string   { return d.summary }
 func (d *disk) KeepsQuorum() bool { return true }
+func (d *disk) Needs() string     { return "at least 3 nodes, which are started with seams" }
+func (d *disk) Proof() string {
+	return "what the node says of its disk: fsyncs that were held up, or an end in the words of that error; later it runs on a disk that does nothing wrong"
+}
 
 func (d *disk) Check(c cluster.Cluster) error {
 	_, err := breaker(c, d.name)

@@ -431,7 +431,7 @@ func TestParse(t *testing.T) {
 		"pause-leader,kill-leader": {"kill-leader", "pause-leader"},
 		"leader, kill-leader":      {"kill-leader", "isolate-leader", "pause-leader", "stop-leader", "remove-leader"},
 		"none":                     nil,
-		"all":                      names(Every()),
+		"all":                      names(append(All(), Real()...)),
 	} {
 		faults, err := Parse(list)
 		require.NoError(t, err, list)

@@ -28,7 +28,7 @@ func Seamed() []Fault {
 
 // NeedsSeams tells whether a fault is one of Seamed.
 func NeedsSeams(f Fault) bool {
-	switch f.(type) {
+	switch Plain(f).(type) {
 	case *disk, *clock:
 		return true
 	}
@@ -41,8 +41,6 @@ var groups = map[string]func(Fault) bool{
 	"leader":     func(f Fault) bool { return strings.HasSuffix(f.Name(), "-leader") },
 	"stop":       func(f Fault) bool { _, ok := f.(*stop); return ok },
 	"membership": func(f Fault) bool { _, ok := f.(*membership); return ok || f == island{} },
-	"disk":       func(f Fault) bool { _, ok := f.(*disk); return ok },
-	"clock":      func(f Fault) bool { _, ok := f.(*clock); return ok },
 	"kill":       func(f Fault) bool { _, ok := f.(*kill); return ok },
 	"process": func(f Fault) bool {
 		_, stops := f.(*stop)
@@ -51,6 +49,8 @@ var groups = map[string]func(Fault) bool{
 	"partition": cuts,
 	"link":      func(f Fault) bool { _, ok := f.(*degraded); return ok },
 	"network":   func(f Fault) bool { _, ok := f.(*degraded); return ok || cuts(f) },
+	"disk":      func(f Fault) bool { _, ok := f.(*disk); return ok },
+	"clock":     func(f Fault) bool { _, ok := f.(*clock); return ok },
 }
 
 // cuts tells whether a fault cuts links, and does nothing else.

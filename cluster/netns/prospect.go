@@ -17,7 +17,7 @@ func Prospect(ctx context.Context, nodes int) cluster.Cluster {
 	for i := range nodes {
 		c.nodes = append(c.nodes, &node{id: fmt.Sprintf("n%d", i+1), port: &port{}})
 	}
-	c.Control = seam.New(true, c.Nodes)
+	c.Control = seam.New(true, c.Nodes) // a run that needs seams starts its nodes with them
 	tried := sync.OnceValues(func() ([]cluster.Capability, error) {
 		if !Inside() {
 			return tryInside(ctx)

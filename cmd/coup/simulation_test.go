@@ -101,13 +101,13 @@ func TestJudgeSweep(t *testing.T) {
 
 // Catches a word that is a family of faults where nodes are real, and is taken for the simulator's trouble there.
 func TestFamiliesOfFaultsOnRealNodes(t *testing.T) {
-	f := faultFlags{list: "kill-leader,membership,disk"}
+	f := faultFlags{list: "kill-leader,membership,messages"}
 	real, err := f.choose(false)
 	require.NoError(t, err)
-	require.Equal(t, []string{"disk"}, real.named)
+	require.Equal(t, []string{"messages"}, real.named)
 	require.Equal(t, "kill-leader,grow,shrink,swap,remove-leader,demote,replace,readd,island", spell(real.selection.Faults(), nil))
 	simulation, err := f.choose(true)
 	require.NoError(t, err)
-	require.Equal(t, []string{"membership", "disk"}, simulation.named)
+	require.Equal(t, []string{"membership", "messages"}, simulation.named)
 	require.Equal(t, "kill-leader", spell(simulation.selection.Faults(), nil))
 }

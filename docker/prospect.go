@@ -8,6 +8,7 @@ import (
 
 	"coup/cluster"
 	"coup/cluster/packet"
+	"coup/cluster/seam"
 )
 
 // Prospect is a cluster of that many nodes that nobody has started: it can be asked what it could do, as
@@ -33,6 +34,7 @@ func Prospect(ctx context.Context, nodes int) cluster.Cluster {
 		})
 		return found, err
 	})
+	c.Control = seam.New(true, c.Nodes) // it would be started with seams if a fault needed them
 	c.Network = packet.Prospect(func(context.Context) ([]cluster.Capability, error) { return tried() })
 	return c
 }

@@ -28,7 +28,7 @@ func Seamed() []Fault {
 
 // NeedsSeams tells whether a fault is one of Seamed.
 func NeedsSeams(f Fault) bool {
-	switch f.(type) {
+	switch Plain(f).(type) {
 	case *disk, *clock:
 		return true
 	}

@@ -7,6 +7,7 @@ import (
 
 	"coup/cluster"
 	"coup/cluster/packet"
+	"coup/cluster/seam"
 )
 
 // Prospect is a cluster of that many nodes that nobody has started: it can be asked what it could do, as
@@ -22,6 +23,7 @@ func Prospect(ctx context.Context, nodes int) cluster.Cluster {
 		}
 		return tryFeatures()
 	})
+	c.Control = seam.New(true, c.Nodes) // it would be started with seams if a fault needed them
 	c.Network = packet.Prospect(func(context.Context) ([]cluster.Capability, error) { return tried() })
 	return c
 }

@@ -12,6 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"coup/cluster"
+	"coup/cluster/netns"
+	"coup/docker"
 	"coup/nemesis"
 	"coup/raftnode/faultfs"
 	"coup/raftnode/seams"
@@ -181,6 +183,9 @@ func TestHealingOfSeamsIsProven(t *testing.T) {
 
 // Catches a run that breaks nodes by surprise: only who asks for faults of disk and clock has them, by their groups or names.
 func TestSeamedFaultsMustBeAskedFor(t *testing.T) {
+	weighted, err := nemesis.Parse("torn-write:3")
+	require.NoError(t, err)
+	require.True(t, nemesis.NeedsSeams(weighted[0]), "a weight changes nothing")
 	for list, want := range map[string][]nemesis.Fault{
 		"all": slices.Concat(nemesis.All(), nemesis.Real()), "disk,clock": nemesis.Seamed(), "all,disk,clock": nemesis.Every(),
 	} {
@@ -188,11 +193,13 @@ func TestSeamedFaultsMustBeAskedFor(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, want, found)
 	}
-	for _, f := range nemesis.All() {
+	for _, f := range slices.Concat(nemesis.All(), nemesis.Real()) {
 		require.False(t, nemesis.NeedsSeams(f))
 	}
 	for _, f := range nemesis.Seamed() {
 		require.True(t, nemesis.NeedsSeams(f))
+		require.NoError(t, f.Check(netns.Prospect(t.Context(), 3)), "they would be started with seams")
+		require.NoError(t, f.Check(docker.Prospect(t.Context(), 3)))
 		require.ErrorContains(t, f.Check(unbreakable{puppet()}), "without seams")
 		require.ErrorContains(t, f.Check(struct{ cluster.Cluster }{puppet()}), "use docker or netns")
 		require.True(t, strings.HasPrefix(f.Check(few{puppet()}).Error(), f.Name()+" needs at least 3 nodes"))

@@ -35,7 +35,6 @@ func Prospect(ctx context.Context, nodes int) cluster.Cluster {
 		})
 		return found, err
 	})
-	c.Control = seam.New(true, c.Nodes) // it would be started with seams if a fault needed them
 	c.Network = packet.Prospect(func(context.Context) ([]cluster.Capability, error) { return tried() })
 	return c
 }

@@ -144,7 +144,7 @@ func build(ctx context.Context, root, program, out string, extra ...string) erro
 	arguments := append([]string{"build", "-ldflags=-s -w"}, extra...)
 	if program == Suite {
 		// Half of the time goes into what only drives the nodes, and need not be quick itself.
-		for _, driver := range []string{"cmd/coup", "scenario", "raftnode/actionlog", "raftnode/bus", "raftnode/server"} {
+		for _, driver := range []string{"cmd/coup", "scenario", "nemesis", "runner", "raftnode/actionlog", "raftnode/bus", "raftnode/client", "raftnode/server"} {
 			arguments = append(arguments, "-gcflags=coup/"+driver+"=-N -l")
 		}
 	}

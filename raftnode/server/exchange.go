@@ -330,7 +330,9 @@ func (a *asked) answered(o outcome) flusher {
 	e.unlink(a)
 	a.outcome = o
 	e.unsent = append(e.unsent, a)
-	e.unsentBytes += len(o.result.Value)
+	if e.unsentBytes += len(o.result.Value); e.unsentBytes > maxUnsentBytes {
+		e.room.Signal() // whoever waits in await waits in vain
+	}
 	if e.roused {
 		return nil
 	}

@@ -25,7 +25,8 @@ type soakFlags struct {
 func newSoak() *cobra.Command {
 	f := soakFlags{runFlags: *newRunFlags(), window: time.Minute}
 	o := &f.options
-	o.Name, o.Duration, o.MaxReign = "soak", 10*time.Minute, 15*time.Second
+	// A leader must live longer than its reign between two surprises, or none ends itself.
+	o.Name, o.Duration, o.MaxReign, o.Interval = "soak", 10*time.Minute, 6*time.Second, 10*time.Second
 	cmd := &cobra.Command{
 		Use:   "soak",
 		Short: "Run for as long as you like, with leaders that end themselves",

@@ -219,7 +219,7 @@ func (l *loop) awaitLeader() bool {
 			l.unavailable = append(l.unavailable, fmt.Sprintf("No leader within %v of the start: %s.", leaderBound, discord(l.round.Nodes)))
 			break
 		}
-		l.step(bound)
+		l.step(min(bound, l.nemesis.act(l.world.Now())))
 	}
 	l.failed("wait for a leader", discord(l.round.Nodes), begun)
 	return false

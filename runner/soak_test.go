@@ -88,3 +88,16 @@ func TestWindowsAddUp(t *testing.T) {
 	k.judge(false)
 	require.Equal(t, checker.Inconclusive, k.report.Verdict, "no leader ended itself")
 }
+
+// Catches a window that waits in vain for a leader that all follow, since one ended itself between two windows.
+func TestALeaderThatEndedItselfBeforeTheWindowIsStartedAgain(t *testing.T) {
+	w := newFakeWorld()
+	w.dead["n2"] = true
+	w.deaths = []cluster.Death{{Node: "n2", Exit: exitReignOver}}
+	o := testOptions()
+	o.MaxReign = 5 * time.Second
+	l, _ := play(t, w, o, &fakeFault{name: "stop"})
+	require.Empty(t, l.unavailable)
+	require.Equal(t, []string{"n2"}, w.restarted)
+	require.Positive(t, l.timeline.Final, "the run came to its end")
+}

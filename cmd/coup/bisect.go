@@ -28,6 +28,7 @@ type bisection struct {
 
 	environment environment
 	terminal    *terminal
+	began       time.Time
 	target      checker.Reason // what failed
 	cause       error          // that no run could be done
 	planned     int            // faults of the whole schedule
@@ -112,8 +113,8 @@ func failure(dir string) (checker.Reason, error) {
 
 // search leaves out of the schedule what it can.
 func (b *bisection) search(ctx, hurried context.Context, all []nemesis.Planned) error {
-	began := time.Now()
-	more := func() bool { return ctx.Err() == nil && b.cause == nil && time.Since(began) < b.budget }
+	b.began = time.Now()
+	more := func() bool { return ctx.Err() == nil && b.cause == nil && time.Since(b.began) < b.budget }
 	test := func(ids []string) ([]string, bool) {
 		part := partOf(all, ids)
 		failed, runs := b.try(ctx, hurried, part, 1)
@@ -165,8 +166,7 @@ func (b *bisection) over(ctx context.Context) error {
 // try runs under a part of the schedule: as often as was asked for, or until so many runs have failed.
 func (b *bisection) try(ctx, hurried context.Context, part []nemesis.Planned, enough int) (failed, runs int) {
 	for runs < b.tries && failed < enough && b.cause == nil && ctx.Err() == nil {
-		began := time.Now()
-		b.terminal.Status(time.Since(began), fmt.Sprintf("run %d, of %d faults", b.runs+1, len(part)))
+		b.terminal.Status(time.Since(b.began), fmt.Sprintf("run %d, of %d faults", b.runs+1, len(part)))
 		if b.cause = b.choose(part); b.cause != nil {
 			return failed, runs
 		}
@@ -231,7 +231,10 @@ func (b *bisection) conclude(smallest []nemesis.Planned, failed, runs int, whole
 	if !whole {
 		t.Printf("The time was up: there may be a smaller part.\n")
 	}
-	t.Printf("\n  %-7s %s\n  %-7s coup replay %s --env %s\n", "run", relative(b.failed), "repeat", quote(relative(b.failed)), b.environment.name)
+	t.Printf("\n  %-7s %s\n", "run", relative(b.failed))
+	if len(smallest) > 0 {
+		t.Printf("  %-7s coup replay %s --env %s\n", "repeat", quote(relative(b.failed)), b.environment.name)
+	}
 	return nil
 }
 

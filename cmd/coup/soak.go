@@ -114,13 +114,9 @@ func megabytes(n int64) string { return fmt.Sprintf("%d MB", n>>20) }
 
 // soaked tells what came of a soak.
 func (t *terminal) soaked(r runner.SoakReport, repeat string) {
-	rows := [][]string{{"fault", "installed", "in force", "read ok", "write ok", "cas ok", "ok after"}}
-	share := func(c checker.Count) string { return fmt.Sprintf("%s/%s", count(c.OK), count(c.Invoked)) }
+	rows := [][]string{coverageHead}
 	for _, row := range r.Coverage {
-		rows = append(rows, []string{
-			row.Fault, count(row.Windows), row.InForce.Round(100 * time.Millisecond).String(),
-			share(row.Read), share(row.Write), share(row.CAS), count(row.OKAfter),
-		})
+		rows = append(rows, covered(row, count(row.Windows)))
 	}
 	t.Printf("\n%s\n  %s operations, %s ok, in %d windows and %v; %d leaders ended themselves\n\n",
 		t.table(rows), count(r.Ops), count(r.OK), len(r.Windows), r.Took.Round(time.Second), r.Suicides)

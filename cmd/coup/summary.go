@@ -163,20 +163,25 @@ func operations(s checker.Stats) [][]string {
 
 // faults is the table of faults, with what succeeded while each was in force.
 func faults(r checker.Report) [][]string {
-	rows := [][]string{{"fault", "installed", "in force", "read ok", "write ok", "cas ok", "ok after"}}
+	rows := [][]string{coverageHead}
 	counts := map[string]checker.FaultCount{}
 	for _, c := range r.Faults {
 		counts[c.Fault] = c
 	}
-	of := func(c checker.Count) string { return fmt.Sprintf("%s/%s", count(c.OK), count(c.Invoked)) }
 	for _, row := range r.Coverage.Rows {
 		c := counts[row.Fault]
-		rows = append(rows, []string{
-			row.Fault, fmt.Sprintf("%d/%d", c.Installed, c.Planned), seconds(row.InForce),
-			of(row.Read), of(row.Write), of(row.CAS), count(row.OKAfter),
-		})
+		rows = append(rows, covered(row, fmt.Sprintf("%d/%d", c.Installed, c.Planned)))
 	}
 	return rows
+}
+
+// coverageHead is above the rows that covered makes.
+var coverageHead = []string{"fault", "installed", "in force", "read ok", "write ok", "cas ok", "ok after"}
+
+// covered is a row of what succeeded under a fault.
+func covered(row checker.CoverageRow, installed string) []string {
+	of := func(c checker.Count) string { return fmt.Sprintf("%s/%s", count(c.OK), count(c.Invoked)) }
+	return []string{row.Fault, installed, seconds(row.InForce), of(row.Read), of(row.Write), of(row.CAS), count(row.OKAfter)}
 }
 
 // latency writes a short time with three digits at most.

@@ -7,24 +7,21 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"time"
 
 	"coup/checker"
 	"coup/cluster"
+	"coup/raftnode/server"
 )
 
 // NameProcesses is the checker that deaths of nodes are filed under.
 const NameProcesses = "processes"
-
-// nodeTick is raftnode's own unit of time, as long as nobody chooses another.
-const nodeTick = 50 * time.Millisecond
 
 // nodeArguments are what every node is started with, beside what its environment adds.
 func nodeArguments(o Options) []string {
 	if o.MaxReign == 0 {
 		return o.NodeFlags
 	}
-	ticks := max(1, int(o.MaxReign/nodeTick))
+	ticks := max(1, int(o.MaxReign/server.DefaultTick))
 	return append([]string{"--max-leader-ticks", strconv.Itoa(ticks), "--at-max-reign", "exit"}, o.NodeFlags...)
 }
 

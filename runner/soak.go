@@ -221,12 +221,18 @@ func (k *soaking) judge(interrupted bool) {
 	}
 }
 
-// mostReasons bounds what a report tells of what went wrong again and again.
+// mostReasons bounds what a report tells, of each verdict, of what went wrong again and again.
 const mostReasons = 50
 
 func (k *soaking) blame(verdict checker.Verdict, by, text string) {
 	k.report.Verdict = checker.Worst(k.report.Verdict, verdict)
-	if len(k.report.Reasons) < mostReasons {
+	told := 0
+	for _, r := range k.report.Reasons {
+		if r.Verdict == verdict {
+			told++
+		}
+	}
+	if told < mostReasons {
 		k.report.Reasons = append(k.report.Reasons, checker.Reason{Verdict: verdict, Checker: by, Text: text})
 	}
 }

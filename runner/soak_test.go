@@ -101,3 +101,15 @@ func TestALeaderThatEndedItselfBeforeTheWindowIsStartedAgain(t *testing.T) {
 	require.Equal(t, []string{"n2"}, w.restarted)
 	require.Positive(t, l.timeline.Final, "the run came to its end")
 }
+
+// Catches a violation that is not told, since so much of less weight was told before.
+func TestAStrongReasonIsToldAfterManyWeakOnes(t *testing.T) {
+	k := &soaking{report: SoakReport{Verdict: checker.Pass}}
+	for range 3 * mostReasons {
+		k.blame(checker.Inconclusive, checker.NameCoverage, "Too little.")
+	}
+	require.Len(t, k.report.Reasons, mostReasons)
+	k.blame(checker.Violation, checker.NameLinearizability, "k1 is not.")
+	require.Equal(t, checker.Violation, k.report.Verdict)
+	require.Equal(t, "k1 is not.", k.report.Reasons[mostReasons].Text)
+}

@@ -40,34 +40,34 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// Catches faults that prove themselves but do nothing to real processes and links, or leave something
-// broken: what each does is looked at through the nodes, not through the fault's own proofs.
-func TestFaultsInNamespaces(t *testing.T) {
+// inNamespaces has nodes of a program tried in namespaces. The test enters those as another process, which must have passed
+// the subtests of these names.
+func inNamespaces(t *testing.T, program string, o cluster.Options, try func(cluster.Cluster), subtests ...string) {
 	if testing.Short() {
 		t.Skip("starts real clusters")
 	}
 	if netns.Inside() {
-		c, err := netns.Start(t.Context(), cluster.Options{
-			Run: "faults", Nodes: 5, Binary: build(t, "../cluster/netns/testdata/node"), Dir: t.TempDir(),
-		})
+		o.Binary = build(t, program)
+		c, err := netns.Start(t.Context(), o)
 		require.NoError(t, err)
 		t.Cleanup(func() { require.NoError(t, c.Close(context.Background())) })
-		tryAll(t, c)
+		try(c)
 		return
 	}
 	if err := netns.Available(t.Context()); err != nil {
 		t.Skip("no network namespaces: ", err)
 	}
-	child := exec.Command("/proc/self/exe", "-test.v", "-test.run=^TestFaultsInNamespaces$")
+	child := exec.Command("/proc/self/exe", "-test.v", "-test.run=^"+t.Name()+"$")
 	child.Env = append(os.Environ(), insideVariable+"=yes")
 	out, err := child.CombinedOutput()
 	require.NoError(t, err, string(out))
-	require.Contains(t, string(out), "--- PASS: TestFaultsInNamespaces/crash-bridge")
-	require.Contains(t, string(out), "--- PASS: TestFaultsInNamespaces/half-open")
+	for _, name := range subtests {
+		require.Contains(t, string(out), "--- PASS: "+t.Name()+"/"+name)
+	}
 }
 
-// Catches the same in containers.
-func TestFaultsInDocker(t *testing.T) {
+// inDocker has nodes of a program tried in containers.
+func inDocker(t *testing.T, program string, o cluster.Options, try func(cluster.Cluster)) {
 	if testing.Short() {
 		t.Skip("starts real clusters")
 	}
@@ -81,14 +81,26 @@ func TestFaultsInDocker(t *testing.T) {
 	if err != nil {
 		t.Skip("no Docker engine: ", err)
 	}
-	node, agent := build(t, "../cluster/netns/testdata/node"), build(t, "../docker/testdata/agent")
+	node, agent := build(t, program), build(t, "../docker/testdata/agent")
 	t.Cleanup(func() { require.NoError(t, docker.RemoveImages(context.Background(), node, agent)) })
-	c, err := docker.Environment{Agent: agent}.Start(t.Context(), cluster.Options{
-		Run: fmt.Sprintf("faults-%d", os.Getpid()), Nodes: 3, Binary: node, Dir: t.TempDir(),
-	})
+	o.Run, o.Binary = fmt.Sprintf("%s-%d", o.Run, os.Getpid()), node
+	c, err := docker.Environment{Agent: agent}.Start(t.Context(), o)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, c.Close(context.Background())) })
-	tryAll(t, c)
+	try(c)
+}
+
+// Catches faults that prove themselves but do nothing to real processes and links, or leave something
+// broken: what each does is looked at through the nodes, not through the fault's own proofs.
+func TestFaultsInNamespaces(t *testing.T) {
+	inNamespaces(t, "../cluster/netns/testdata/node", cluster.Options{Run: "faults", Nodes: 5, Dir: t.TempDir()},
+		func(c cluster.Cluster) { tryAll(t, c) }, "crash-bridge", "half-open")
+}
+
+// Catches the same in containers.
+func TestFaultsInDocker(t *testing.T) {
+	inDocker(t, "../cluster/netns/testdata/node", cluster.Options{Run: "faults", Nodes: 3, Dir: t.TempDir()},
+		func(c cluster.Cluster) { tryAll(t, c) })
 }
 
 func build(t *testing.T, source string) string {

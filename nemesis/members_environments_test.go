@@ -2,77 +2,36 @@ package nemesis_test
 
 import (
 	"context"
-	"fmt"
 	"math/rand/v2"
-	"os"
-	"os/exec"
 	"slices"
 	"testing"
 	"time"
 
-	engine "github.com/ory/dockertest/v3"
 	"github.com/stretchr/testify/require"
 
 	"coup/cluster"
-	"coup/cluster/netns"
-	"coup/docker"
 	"coup/nemesis"
 	"coup/raftnode/client"
 )
 
 // Catches faults that prove themselves but change no members of real nodes, or leave others than there were.
 func TestMembersInNamespaces(t *testing.T) {
-	if testing.Short() {
-		t.Skip("starts real clusters")
-	}
-	if netns.Inside() {
-		c, err := netns.Start(t.Context(), cluster.Options{
-			Run: "members", Nodes: 3, Binary: build(t, "../cmd/raftnode"), Dir: t.TempDir(), LoseUnsynced: true,
-		})
-		require.NoError(t, err)
-		t.Cleanup(func() { require.NoError(t, c.Close(context.Background())) })
+	inNamespaces(t, "../cmd/raftnode", cluster.Options{Run: "members", Nodes: 3, Dir: t.TempDir(), LoseUnsynced: true}, func(c cluster.Cluster) {
 		for _, fault := range nemesis.Real() {
 			t.Run(fault.Name(), func(t *testing.T) { tryMembers(t, c, fault) })
 		}
-		return
-	}
-	if err := netns.Available(t.Context()); err != nil {
-		t.Skip("no network namespaces: ", err)
-	}
-	child := exec.Command("/proc/self/exe", "-test.v", "-test.run=^TestMembersInNamespaces$")
-	child.Env = append(os.Environ(), insideVariable+"=yes")
-	out, err := child.CombinedOutput()
-	require.NoError(t, err, string(out))
-	require.Contains(t, string(out), "--- PASS: TestMembersInNamespaces/readd")
+	}, "readd")
 }
 
 // Catches the same in containers: of a disk that is emptied, and of a node that joins.
 func TestMembersInDocker(t *testing.T) {
-	if testing.Short() {
-		t.Skip("starts real clusters")
-	}
-	if netns.Inside() {
-		t.Skip("published ports are out of reach in here")
-	}
-	pool, err := engine.NewPool("")
-	if err == nil {
-		err = pool.Client.PingWithContext(t.Context())
-	}
-	if err != nil {
-		t.Skip("no Docker engine: ", err)
-	}
-	node, agent := build(t, "../cmd/raftnode"), build(t, "../docker/testdata/agent")
-	t.Cleanup(func() { require.NoError(t, docker.RemoveImages(context.Background(), node, agent)) })
-	c, err := docker.Environment{Agent: agent}.Start(t.Context(), cluster.Options{
-		Run: fmt.Sprintf("members-%d", os.Getpid()), Nodes: 3, Binary: node, Dir: t.TempDir(), LoseUnsynced: true,
-	})
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, c.Close(context.Background())) })
-	for _, fault := range nemesis.Real() {
-		if slices.Contains([]string{"stop-leader", "swap", "replace"}, fault.Name()) {
-			t.Run(fault.Name(), func(t *testing.T) { tryMembers(t, c, fault) })
+	inDocker(t, "../cmd/raftnode", cluster.Options{Run: "members", Nodes: 3, Dir: t.TempDir(), LoseUnsynced: true}, func(c cluster.Cluster) {
+		for _, fault := range nemesis.Real() {
+			if slices.Contains([]string{"stop-leader", "swap", "replace"}, fault.Name()) {
+				t.Run(fault.Name(), func(t *testing.T) { tryMembers(t, c, fault) })
+			}
 		}
-	}
+	})
 }
 
 // reach is a client of the nodes that there are now.

@@ -5,19 +5,15 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"sync"
 	"testing"
 	"time"
 
-	engine "github.com/ory/dockertest/v3"
 	"github.com/stretchr/testify/require"
 
 	"coup/cluster"
-	"coup/cluster/netns"
-	"coup/docker"
 	"coup/nemesis"
 	"coup/raftnode/client"
 )
@@ -25,63 +21,30 @@ import (
 // Catches faults of disk and clock that do nothing to real nodes, a node that outlives a disk that failed, and one that is
 // not whole after the healing. What each does is looked at through the node's clients and its log.
 func TestSeamsInNamespaces(t *testing.T) {
-	if testing.Short() {
-		t.Skip("starts real clusters")
-	}
-	if netns.Inside() {
-		dir := t.TempDir()
-		c, err := netns.Start(t.Context(), cluster.Options{
-			Run: "seams", Nodes: 3, Binary: build(t, "../cmd/raftnode"), Dir: dir, Seams: true,
-		})
-		require.NoError(t, err)
-		t.Cleanup(func() { require.NoError(t, c.Close(context.Background())) })
-		trySeams(t, c, func(node string) string {
-			log, err := os.ReadFile(filepath.Join(dir, "nodes", node, "node.log"))
-			require.NoError(t, err)
-			return string(log)
-		}, nemesis.Seamed()...)
-		return
-	}
-	if err := netns.Available(t.Context()); err != nil {
-		t.Skip("no network namespaces: ", err)
-	}
-	child := exec.Command("/proc/self/exe", "-test.v", "-test.run=^TestSeamsInNamespaces$")
-	child.Env = append(os.Environ(), insideVariable+"=yes")
-	out, err := child.CombinedOutput()
-	require.NoError(t, err, string(out))
-	require.Contains(t, string(out), "--- PASS: TestSeamsInNamespaces/clock-rate")
+	dir := t.TempDir()
+	inNamespaces(t, "../cmd/raftnode", cluster.Options{Run: "seams", Nodes: 3, Dir: dir, Seams: true}, func(c cluster.Cluster) {
+		trySeams(t, c, func(node string) string { return nodeLog(t, dir, node) }, nemesis.Seamed()...)
+	}, "clock-rate")
+}
+
+// nodeLog is what a node has written to its log.
+func nodeLog(t *testing.T, dir, node string) string {
+	log, err := os.ReadFile(filepath.Join(dir, "nodes", node, "node.log"))
+	require.NoError(t, err)
+	return string(log)
 }
 
 // Catches the same in containers, where a node is the first process of its namespace, which SIGKILL from itself does not end.
 func TestSeamsInDocker(t *testing.T) {
-	if testing.Short() {
-		t.Skip("starts real clusters")
-	}
-	if netns.Inside() {
-		t.Skip("published ports are out of reach in here")
-	}
-	pool, err := engine.NewPool("")
-	if err == nil {
-		err = pool.Client.PingWithContext(t.Context())
-	}
-	if err != nil {
-		t.Skip("no Docker engine: ", err)
-	}
-	node, agent, dir := build(t, "../cmd/raftnode"), build(t, "../docker/testdata/agent"), t.TempDir()
-	t.Cleanup(func() { require.NoError(t, docker.RemoveImages(context.Background(), node, agent)) })
-	c, err := docker.Environment{Agent: agent}.Start(t.Context(), cluster.Options{
-		Run: fmt.Sprintf("seams-%d", os.Getpid()), Nodes: 3, Binary: node, Dir: dir, Seams: true,
-	})
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, c.Close(context.Background())) })
-	faults, err := nemesis.Parse("slow-fsync,fail-fsync,torn-write,clock-rate")
-	require.NoError(t, err)
-	trySeams(t, c, func(node string) string {
-		require.NoError(t, c.Collect(t.Context(), false))
-		log, err := os.ReadFile(filepath.Join(dir, "nodes", node, "node.log"))
+	dir := t.TempDir()
+	inDocker(t, "../cmd/raftnode", cluster.Options{Run: "seams", Nodes: 3, Dir: dir, Seams: true}, func(c cluster.Cluster) {
+		faults, err := nemesis.Parse("slow-fsync,fail-fsync,torn-write,clock-rate")
 		require.NoError(t, err)
-		return string(log)
-	}, faults...)
+		trySeams(t, c, func(node string) string {
+			require.NoError(t, c.Collect(t.Context(), false))
+			return nodeLog(t, dir, node)
+		}, faults...)
+	})
 }
 
 // says is what the log of a node must hold that a fault has ended.
